@@ -170,6 +170,7 @@ create table ledger.batches (
   batch_no        bigint not null default nextval('ledger.batch_no'),
   class           text not null,
   credential_id   uuid,
+  provider        text,
   tries           smallint not null default 0,
   device_ids      uuid[],
   n               integer not null,
@@ -193,6 +194,11 @@ create table ledger.batches (
 ) partition by range (notification_id);
 create index batches_open on ledger.batches (app_id, notification_id) where settled_at is null;
 create index batches_due on ledger.batches (due_at) where settled_at is null;
+create function ledger.add_counts(jsonb, jsonb) returns jsonb language sql immutable parallel safe
+  return (select jsonb_object_agg(code, n) from (
+    select key as code, sum(value::int) as n
+    from (select * from jsonb_each_text(coalesce($1, '{}')) union all select * from jsonb_each_text(coalesce($2, '{}')))
+    group by key));
 create table ledger.deliveries (
   app_id          uuid not null,
   notification_id uuid not null,
@@ -245,6 +251,10 @@ create table lanes.messages (
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 create index messages_ready on lanes.messages (lane, class, tag) where visible_at is null;
 create index messages_waiting on lanes.messages (visible_at) where visible_at is not null;
+create table lanes.beats (
+  name text primary key,
+  at   timestamptz not null
+);
 
 -- ------------------------------------------------------------------ row-level security
 do $$
@@ -279,6 +289,9 @@ create policy app on tenants.apps for select to tocsin_app
 create policy operator on tenants.tenants for select to tocsin_owner using (true);
 create policy operator on tenants.apps for select to tocsin_owner using (true);
 create policy operator on tenants.api_keys for select to tocsin_owner using (true);
+-- a day's partitions are dropped by the owner, never while one of its runs is open
+create policy retention on ledger.runs for select to tocsin_owner
+  using (status in ('accepted', 'scheduled', 'running', 'paused', 'cancelling'));
 
 -- the keeper finds overdue work of all apps: ids, times and states, never devices, targets or content
 grant usage on schema ledger, lanes, web to tocsin_keeper;
@@ -298,3 +311,5 @@ create policy keeper_expires on web.idempotency to tocsin_keeper using (expires_
 grant usage on schema tenants, web, intake, content, audience, dispatch, ledger, lanes to tocsin_app;
 grant usage on sequence ledger.batch_no to tocsin_app;
 grant select, insert, update, delete on lanes.messages to tocsin_app, tocsin_keeper;
+grant select on lanes.beats to tocsin_app;
+grant select, insert, update on lanes.beats to tocsin_keeper;

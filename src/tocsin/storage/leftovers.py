@@ -1,0 +1,90 @@
+"""What an embedded server left behind when it or its parent was killed: a lock file, a process, orphaned backends.
+
+In: the directory of the database files, held by our own lock, so that nothing found there is in use. Out: a directory that
+a server can start on. Only processes that work in that very directory are ever ended.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_LINE_PID, _LINE_STATUS = 0, 7  # postmaster.pid, src/include/utils/pidfile.h
+
+
+def _lines(directory: Path) -> list[str]:
+    try:
+        return (directory / "postmaster.pid").read_text("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def postmaster(directory: Path) -> int | None:
+    """The process id in the server's lock file; None if there is no such file."""
+    lines = _lines(directory)
+    return int(lines[_LINE_PID]) if lines and lines[_LINE_PID].strip().isdigit() else None
+
+
+def is_ready(directory: Path) -> bool:
+    """Whether the server that wrote the lock file takes connections."""
+    lines = _lines(directory)
+    return len(lines) > _LINE_STATUS and lines[_LINE_STATUS].strip() == "ready"
+
+
+def workers(directory: Path) -> list[int]:
+    """The process ids that work in `directory`: a server and its backends stand in it for all their life.
+
+    Without /proc (macOS) only the server named by the lock file is found, by its command line.
+    """
+    if sys.platform == "linux":
+        here = os.stat(directory)
+        found = []
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                try:
+                    there = os.stat(f"/proc/{entry}/cwd")
+                except OSError:  # ended meanwhile, or of another user
+                    continue
+                if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
+                    found.append(int(entry))
+        return found
+    return by_command(directory)
+
+
+def by_command(directory: Path) -> list[int]:
+    """The server named by the lock file, if its command line speaks of this directory (any POSIX system)."""
+    named = postmaster(directory)
+    if named is None:
+        return []
+    shown = subprocess.run(
+        ["ps", "-o", "command=", "-p", str(named)], capture_output=True, text=True, check=False
+    )
+    return [named] if str(directory) in shown.stdout else []
+
+
+def end(directory: Path, *, patience: float = 10.0) -> None:
+    """End whatever still works in `directory`, cleanly if it can be, and take away the lock file that names nobody."""
+    if not directory.exists():
+        return
+    for number, seconds in ((signal.SIGINT, patience), (signal.SIGKILL, 2.0)):
+        left = workers(directory)
+        server = postmaster(directory)
+        # the server ends its backends; only those without a server are told themselves
+        _signal([server] if number == signal.SIGINT and server in left else left, number)
+        deadline = time.monotonic() + seconds
+        while left and time.monotonic() < deadline:
+            time.sleep(0.02)
+            left = workers(directory)
+        if not left:
+            break
+    (directory / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _signal(pids: "list[int]", number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
