@@ -1,6 +1,7 @@
 """The contract of a lane: at least once, mostly soon, a delay of at most 15 minutes, two classes.
 
-A message is a hint ("look at batch 7"); the row it names is the truth. Lost, doubled, late or stale hints change nothing.
+A message is a hint ("look at batch 7"); the row it names is the truth. Lost, doubled, late or stale hints change
+nothing.
 """
 
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ class Lane(Protocol):
         ...
 
     async def claim(self, limit: int, visibility: float) -> Sequence[Claimed]:
-        """Take up to `limit` hints, invisible to others for `visibility` seconds: `now` first, a tenth kept for `bulk`."""
+        """Take up to `limit` hints for `visibility` seconds: `now` first, a tenth of the claims kept for `bulk`."""
         ...
 
     async def extend(self, claimed: Sequence[Claimed], visibility: float) -> None:

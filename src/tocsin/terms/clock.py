@@ -24,6 +24,10 @@ class Clock(Protocol):
         """Wait for so many seconds of this clock."""
         ...
 
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Wait for an event, at most so many seconds; whether it came."""
+        ...
+
 
 class SystemClock:
     """The machine's own time."""
@@ -39,3 +43,12 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait for so many seconds."""
         await asyncio.sleep(seconds)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Wait for an event, at most so many seconds; whether it came."""
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return False
+        return True

@@ -5,6 +5,7 @@ A *fault* is ours or a provider's and goes to the operator. Each row carries all
 the pages under `docs/reference/` are printed from here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -56,6 +57,18 @@ def _fault(code: str, status: int, gloss: str, fix: str, *, retryable: bool = Tr
 REFUSALS: Final = (
     _refusal("malformed_json", 400, "The body is not JSON.", "Send UTF-8 JSON; the detail names the place."),
     _refusal("malformed_cursor", 400, "The cursor was not made by this endpoint.", "Use next_cursor as it was given."),
+    _refusal(
+        "invalid_parameter",
+        422,
+        "A parameter of the path or query has a value that cannot be used.",
+        "The detail names the parameter and says what it takes.",
+    ),
+    _refusal(
+        "unknown_parameter",
+        422,
+        "The query has a parameter that does not exist here.",
+        "Remove it, or use the name that is suggested.",
+    ),
     _refusal("invalid_header", 400, "A header has a value that cannot be used.", "See the detail for what it takes."),
     _refusal(
         "unauthorized",
@@ -64,9 +77,22 @@ REFUSALS: Final = (
         "Send Authorization: Bearer tk_test_… or tk_live_… with a key of this installation.",
     ),
     _refusal(
+        "invalid_receipt",
+        401,
+        "The receipt token was not signed by this installation.",
+        "Send the token exactly as it came in the payload.",
+    ),
+    _refusal(
         "not_found", 404, "There is nothing with this id in your app.", "Check the id and which app the key belongs to."
     ),
     _refusal("method_not_allowed", 405, "This path does not take this method.", "See the API reference."),
+    _refusal(
+        "request_timeout",
+        408,
+        "The body did not arrive in time.",
+        "Send the whole body within 30 seconds.",
+        retryable=True,
+    ),
     _refusal(
         "in_progress",
         409,
@@ -195,6 +221,12 @@ OUTCOMES: Final = (
         retryable=True,
     ),
     _outcome(
+        "provider_unreachable",
+        "No connection to the provider: nothing was sent.",
+        "Nothing: it is tried again.",
+        retryable=True,
+    ),
+    _outcome(
         "credential_fault",
         "The provider refused the app's credential.",
         "Check and replace it with `tocsin credentials add`; deliveries wait until then.",
@@ -258,6 +290,8 @@ class Refused(Exception):
     suggestion: str | None = None
     retry_after: int | None = None
     """Whole seconds, for rows that are retryable."""
+    others: Sequence["Refused"] = ()
+    """What else is wrong with the same request."""
 
     @property
     def row(self) -> Row:

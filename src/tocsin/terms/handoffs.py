@@ -119,11 +119,12 @@ class Page(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A batch that planning proposes: device ids in order, for one credential, due at `due_at` (None: now)."""
+    """A batch that planning proposes: device ids in order, for one credential, due `delay` seconds from now."""
 
     credential_id: UUID
+    provider: str
     device_ids: Sequence[UUID]
-    due_at: datetime | None
+    delay: float
 
 
 class Ended(NamedTuple):
