@@ -4,7 +4,7 @@ In: an app's id. Out: a transaction that sees that app's rows and no others. It 
 Refuses to start on a role or a server that would break a promise (superuser, owner of tables, fsync off …).
 """
 
-from tocsin.storage.pool import Database, LockTimeout, Tx, Unavailable, UniqueViolation
+from tocsin.storage.pool import CommitUnknown, Database, LockTimeout, Tx, Unavailable, UniqueViolation
 from tocsin.storage.queries import Queries
 
-__all__ = ["Database", "LockTimeout", "Queries", "Tx", "Unavailable", "UniqueViolation"]
+__all__ = ["CommitUnknown", "Database", "LockTimeout", "Queries", "Tx", "Unavailable", "UniqueViolation"]

@@ -5,6 +5,7 @@ A stale lock file, orphaned backends or a crash are healed at the next start; a 
 """
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -81,8 +82,9 @@ class EmbeddedPostgres:
         watched: bool = sys.platform != "linux",
         ready_within: float = 60.0,
     ) -> None:
-        """`settings` override SETTINGS (SQL spelling); `elsewhere` is where root keeps what the server's user could not
-        reach; `watched` ties the server to us by a watching process instead of the kernel; `ready_within` is seconds."""
+        """`settings` override SETTINGS (spelt as in postgresql.conf); `elsewhere` is where root keeps what the server's
+        user could not reach; `watched` ties the server to us by a watching process instead of the kernel;
+        `ready_within` is seconds."""
         self.data_dir = data_dir.absolute()
         self._settings = {**SETTINGS, **(settings or {})}
         self._elsewhere = elsewhere
@@ -161,7 +163,7 @@ class EmbeddedPostgres:
                     leftovers.end(cluster / "data")
                     sockets = places.socket_dir(places.Runner.current(), cluster)
                     shutil.rmtree(sockets)
-                    shutil.rmtree(cluster, ignore_errors=False) if cluster.exists() else None
+                    shutil.rmtree(cluster)
             for name in ("cluster", "roles.json", "postgres.log", "postgres.log.1", "postgres.lock"):
                 (self.data_dir / name).unlink(missing_ok=True)
         finally:
@@ -252,8 +254,8 @@ class EmbeddedPostgres:
         made = {role: secrets.token_urlsafe(24) for role in (_ADMIN, roles.OWNER, roles.APP, roles.KEEPER)}
         pending = path.with_name("roles.json.new")
         pending.unlink(missing_ok=True)
-        with open(os.open(pending, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(made, file)
+        pending.touch(mode=0o600, exist_ok=False)
+        pending.write_text(json.dumps(made), "utf-8")
         pending.rename(path)
         return made
 
@@ -312,7 +314,7 @@ class EmbeddedPostgres:
         }
         with log.open("ab") as output:
             self._log_from = output.tell()
-            self._child = subprocess.Popen(
+            self._child = subprocess.Popen(  # noqa: S603 - our own script, no shell
                 [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), json.dumps(order)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -343,10 +345,8 @@ class EmbeddedPostgres:
 
     async def _ended(self, patience: float) -> None:
         assert self._child is not None
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + patience
-        while self._child.poll() is None and loop.time() < deadline:
-            await asyncio.sleep(0.01)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(self._child.wait, patience)
 
     async def _bootstrap(self) -> None:
         admin = await asyncpg.connect(self._dsn(_ADMIN, "postgres"), timeout=self._ready_within)

@@ -1,8 +1,9 @@
 """The program between us and `postgres`: lowers the user, ties the server's life to its parent's, becomes the server.
 
-In: a JSON order as the first argument (`uid`, `gid`, `parent`, `watch`, `stop_after`, `argv`). It runs as a script of its
-own, with nothing of the project imported, because between fork and exec a process with threads may do almost nothing.
-On Linux the kernel sends SIGINT (a fast, clean shutdown) when the parent ends. Elsewhere this process stays and watches.
+In: a JSON order as the first argument (`uid`, `gid`, `parent`, `watch`, `stop_after`, `argv`). It runs as a script of
+its own, nothing of the project imported, because between fork and exec a process with threads may do almost nothing.
+On Linux the kernel sends SIGINT (a fast, clean shutdown) when the parent ends. Elsewhere this process stays and
+watches.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
 """What an embedded server left behind when it or its parent was killed: a lock file, a process, orphaned backends.
 
-In: the directory of the database files, held by our own lock, so that nothing found there is in use. Out: a directory that
-a server can start on. Only processes that work in that very directory are ever ended.
+In: the directory of the database files, held by our own lock, so that nothing found there is in use. Out: a directory
+that a server can start on. Only processes that work in that very directory are ever ended.
 """
 
 import os
@@ -39,16 +39,16 @@ def workers(directory: Path) -> list[int]:
     Without /proc (macOS) only the server named by the lock file is found, by its command line.
     """
     if sys.platform == "linux":
-        here = os.stat(directory)
+        here = directory.stat()
         found = []
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
                 try:
-                    there = os.stat(f"/proc/{entry}/cwd")
+                    there = (entry / "cwd").stat()
                 except OSError:  # ended meanwhile, or of another user
                     continue
                 if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
-                    found.append(int(entry))
+                    found.append(int(entry.name))
         return found
     return by_command(directory)
 
@@ -58,9 +58,8 @@ def by_command(directory: Path) -> list[int]:
     named = postmaster(directory)
     if named is None:
         return []
-    shown = subprocess.run(
-        ["ps", "-o", "command=", "-p", str(named)], capture_output=True, text=True, check=False
-    )
+    asked = ["/bin/ps", "-o", "command=", "-p", str(named)]
+    shown = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - a number, no shell
     return [named] if str(directory) in shown.stdout else []
 
 

@@ -1,8 +1,9 @@
 """Day partitions: made ahead, dropped when past retention and holding no open run.
 
-In: the owner's DSN. Out: for every table that is partitioned by an id, one table a day named `parent_YYYYMMDD`, whose bounds
-are the UUIDv7s of that day's first and next day's first millisecond (UTC). There is never a default partition and never
-a grant on a partition: rights there would pass by the parent's policies, so each also refuses all rows of its own.
+In: the owner's DSN. Out: for every table that is partitioned by an id, one table a day named `parent_YYYYMMDD`, whose
+bounds are the UUIDv7s of that day's first and the next day's first millisecond (UTC). There is never a default
+partition and never a grant on a partition: rights there would pass by the parent's policies, so each also refuses
+all rows of its own.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -20,7 +21,8 @@ from pg_partitioned_table p join pg_class c on c.oid = p.partrelid join pg_names
 where p.partstrat = 'r' order by 1, 2
 """
 _CHILDREN = """
-select n.nspname as schema, c.relname as name, i.inhparent is not null as attached, coalesce(i.inhdetachpending, false) as going
+select n.nspname as schema, c.relname as name, i.inhparent is not null as attached,
+  coalesce(i.inhdetachpending, false) as going
 from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_inherits i on i.inhrelid = c.oid
 where c.relkind = 'r' and n.nspname = any($1) and c.relname ~ '_[0-9]{8}$' order by 1, 2
 """

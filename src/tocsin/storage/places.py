@@ -1,7 +1,7 @@
 """Where an embedded server lives: which user runs it, from which binaries, in which directory, behind which socket.
 
-In: a data directory. Out: a `Place` that the server's user can reach. PostgreSQL refuses to run as root, so root lends it to
-an unprivileged user; what that user cannot reach (a clone under a private directory) lies under /var/lib/tocsin instead.
+In: a data directory. Out: places that the server's user can reach. PostgreSQL refuses to run as root, so root lends it
+to an unprivileged user; what that user cannot reach (a clone under a private directory) lies under /var/lib/tocsin.
 Refuses a place that could not be reached or is not ours.
 """
 
@@ -49,13 +49,19 @@ class Runner:
             ) from None
         return cls(entry.pw_uid, entry.pw_gid, lent=True)
 
-    def run(self, argv: list[str], **options: object) -> "subprocess.CompletedProcess[str]":
+    def run(self, argv: list[str]) -> "subprocess.CompletedProcess[str]":
         """Run a program as this user in C locale, its output captured as text."""
-        if self.lent:
-            options |= {"user": self.uid, "group": self.gid, "extra_groups": []}
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
-        return subprocess.run(  # type: ignore[call-overload,no-any-return]
-            argv, cwd="/", env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options
+        return subprocess.run(  # noqa: S603 - programs of ours and of the system, no shell
+            argv,
+            cwd="/",
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            user=self.uid if self.lent else None,
+            group=self.gid if self.lent else None,
+            extra_groups=[] if self.lent else None,
         )
 
     def reaches(self, directory: Path) -> bool:
@@ -136,7 +142,7 @@ def _ours(elsewhere: Path) -> Path:
 def cluster_dir(runner: Runner, data_dir: Path, elsewhere: Path = ELSEWHERE) -> Path:
     """Where the database files of `data_dir` lie: inside it, or below `elsewhere` if `runner` cannot reach it.
 
-    The choice is written down beside the keys, so that a later change of rights never starts an empty database unnoticed.
+    The choice is written down, so that a later change of rights never starts an empty database unnoticed.
     """
     note = data_dir / "cluster"
     if note.exists():
@@ -172,7 +178,7 @@ def socket_dir(runner: Runner, cluster: Path) -> Path:
     key = hashlib.sha256(os.fsencode(cluster)).hexdigest()[:12]
     outside = Path(tempfile.gettempdir(), f"tocsin-{runner.uid}-{key}")
     if len(os.fsencode(outside)) > _SOCKET_DIR_LIMIT:
-        raise NoPlace(f"the temporary directory {outside.parent} is too deep for a socket: set TMPDIR to a shorter path")
+        raise NoPlace(f"the temporary directory {outside.parent} is too deep for a socket: set TMPDIR to another")
     try:
         outside.mkdir(mode=0o700)
     except FileExistsError:

@@ -1,28 +1,39 @@
 """Transactions in the scope of one app: what sees that app's rows and no others.
 
-In: an app's id. Out: an open transaction. The scope is transaction-local, so a pooled connection carries nothing over.
+In: an app's id. Out: an open transaction. The scope is transaction-local and every transaction names all of it, so a
+pooled connection carries nothing over. A database that is away is `Unavailable`; the pool mends itself when it is back.
 """
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, cast
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
 from uuid import UUID
 
 import asyncpg
 import orjson
 
+from tocsin.storage import faults
+from tocsin.storage.faults import CommitUnknown, Unavailable
+from tocsin.storage.listening import Line
+
 if TYPE_CHECKING:
     Tx: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    _Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 else:
     Tx = asyncpg.Connection
+    _Pool = asyncpg.Pool
 """An open transaction: `fetch`, `fetchrow`, `fetchval`, `execute` with $1-style arguments. jsonb is Python values."""
 
 UniqueViolation = asyncpg.UniqueViolationError
 LockTimeout = asyncpg.LockNotAvailableError
 
+__all__ = ["CommitUnknown", "Database", "LockTimeout", "Tx", "Unavailable", "UniqueViolation"]
 
-class Unavailable(Exception):
-    """The database cannot be reached or has no connection to spare."""
+_KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CLOSE_WITHIN: Final = 15.0
+"""Seconds: longer than a transaction may take."""
 
 
 async def _prepare(connection: Tx) -> None:
@@ -35,55 +46,165 @@ async def _prepare(connection: Tx) -> None:
     )
 
 
+async def _nothing(_connection: object) -> None:
+    # asyncpg would ask the server to forget the session, one round trip a transaction; the commit has done that
+    return None
+
+
+def _session(version: int) -> dict[str, str]:
+    """The settings of a session, given the server's major version: a server that hangs must not hang us."""
+    settings = {
+        "application_name": "tocsin",
+        "timezone": "UTC",
+        "lock_timeout": "1s",
+        "idle_in_transaction_session_timeout": "10s",
+    }
+    if version >= 17:  # the release that brought it; an older server refuses a connection that names it
+        settings["transaction_timeout"] = "10s"
+    return settings
+
+
 class Database:
     """A pool of connections in one role."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: _Pool, line: Line, *, patience: float) -> None:
         self._pool = pool
+        self._line = line
+        self._patience = patience
 
     @classmethod
-    async def connect(cls, dsn: str, *, size: int = 10) -> Self:
-        """Open a pool of up to `size` connections to `dsn`."""
-        pool = await asyncpg.create_pool(
-            dsn,
-            min_size=1,
-            max_size=size,
-            init=_prepare,
-            server_settings={
-                "application_name": "tocsin",
-                "timezone": "UTC",
-                "lock_timeout": "1s",
-                "transaction_timeout": "10s",
-                "idle_in_transaction_session_timeout": "10s",
-            },
-        )
-        return cls(pool)
+    async def connect(cls, dsn: str, *, size: int = 10, patience: float = 5.0) -> Self:
+        """Open a pool of up to `size` connections to `dsn`; a transaction waits `patience` seconds for one of them.
+
+        Raises Unavailable if the database cannot be reached now.
+        """
+        line = Line(dsn, patience)
+        try:
+            version = await line.server_version()
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=1,
+                max_size=size,
+                timeout=patience,
+                init=_prepare,
+                reset=_nothing,
+                statement_cache_size=256,
+                max_cached_statement_lifetime=0,
+                server_settings=_session(version),
+            )
+        except Exception as error:
+            await line.close()
+            if faults.is_refusal(error):
+                raise Unavailable(f"the database cannot be reached: {error or type(error).__name__}") from error
+            raise
+        return cls(pool, line, patience=patience)
 
     async def close(self) -> None:
-        """Close every connection, waiting for transactions to end."""
-        await self._pool.close()
+        """Close every connection, waiting for transactions to end; what takes longer than they may is cut off."""
+        await self._line.close()
+        try:
+            async with asyncio.timeout(_CLOSE_WITHIN):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
 
-    def scope(self, app_id: UUID) -> "Any":
-        """A transaction that sees the rows of one app: `async with database.scope(app_id) as tx`."""
-        return self._transaction(f"select set_config('tocsin.app', '{app_id}', true)")
+    def scope(self, app_id: UUID) -> AbstractAsyncContextManager[Tx]:
+        """A transaction that sees the rows of one app: `async with database.scope(app_id) as tx`.
 
-    def tenant_scope(self, tenant_id: UUID) -> "Any":
-        """A transaction that sees one tenant's organisation tables."""
-        return self._transaction(f"select set_config('tocsin.tenant', '{tenant_id}', true)")
+        It commits at the end of the block and rolls back on any exception. Raises Unavailable if the database is away.
+        """
+        return self._transaction(app=str(UUID(int=app_id.int)))
 
-    def transaction(self) -> "Any":
-        """A transaction without a scope: machine tables only."""
-        return self._transaction("")
+    def tenant_scope(self, tenant_id: UUID) -> AbstractAsyncContextManager[Tx]:
+        """A transaction that sees one tenant's organisation tables; otherwise as `scope`."""
+        return self._transaction(tenant=str(UUID(int=tenant_id.int)))
+
+    def key_scope(self, key_id: str) -> AbstractAsyncContextManager[Tx]:
+        """A transaction that sees one API key, before its tenant is known; otherwise as `scope`.
+
+        Raises ValueError for what cannot be a key's id.
+        """
+        if not _KEY_ID.fullmatch(key_id):
+            raise ValueError("a key's id is 1 to 64 letters, digits, _ or -")
+        return self._transaction(key=key_id)
+
+    def transaction(self) -> AbstractAsyncContextManager[Tx]:
+        """A transaction without a scope, so that it sees machine tables only; otherwise as `scope`."""
+        return self._transaction()
+
+    def listen(self, channel: str) -> AsyncIterator[str | None]:
+        """What is said on `channel`, on a connection of its own that is made anew whenever it is lost.
+
+        Gives each payload, and None at the start and after each reconnection: something may have been missed.
+        """
+        return self._line.listen(channel)
+
+    async def notify(self, channel: str, payload: str) -> None:
+        """Say `payload` on `channel`, outside any transaction. Raises Unavailable if the database is away."""
+        await self._line.notify(channel, payload)
 
     @asynccontextmanager
-    async def _transaction(self, setting: str) -> AsyncIterator[Tx]:
-        async with self._pool.acquire() as connection:
-            # one simple-protocol string: a scope costs one round trip (ids are UUIDs, so nothing can be injected)
-            await connection.execute(f"begin; {setting}")
+    async def _transaction(self, *, app: str = "", tenant: str = "", key: str = "") -> AsyncIterator[Tx]:
+        # one simple-protocol string, so that a scope costs one round trip; ids are checked, so nothing can be injected
+        connection = await self._begin(
+            f"begin; select set_config('tocsin.app', '{app}', true), "
+            f"set_config('tocsin.tenant', '{tenant}', true), set_config('tocsin.key', '{key}', true)"
+        )
+        try:
             try:
-                yield cast("Tx", connection)
-            except BaseException:
-                if not connection.is_closed():
-                    await connection.execute("rollback")
+                yield connection
+            except BaseException as error:
+                await self._roll_back(connection)
+                if faults.is_away(error, closed=connection.is_closed()):
+                    raise Unavailable(f"the database went away: {error}") from error
                 raise
-            await connection.execute("commit")
+            await self._commit(connection)
+        finally:
+            if not connection.is_closed() and connection.is_in_transaction():
+                connection.terminate()  # a commit or rollback was cut off: nobody knows what this session is in
+            await self._pool.release(cast("asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", connection))
+
+    async def _begin(self, statement: str) -> Tx:
+        """A connection with an open transaction; one that was ended while it lay idle is replaced."""
+        try:
+            async with asyncio.timeout(self._patience):
+                while True:
+                    connection = await self._pool.acquire()
+                    try:
+                        await connection.execute(statement)
+                    except BaseException as error:
+                        gone = faults.is_away(error, closed=connection.is_closed())
+                        connection.terminate()
+                        await self._pool.release(connection)
+                        if not gone:
+                            raise
+                    else:
+                        return cast("Tx", connection)
+        except Exception as error:
+            if isinstance(error, TimeoutError):
+                raise Unavailable(f"no connection to the database was free within {self._patience:g} s") from error
+            if faults.is_refusal(error):
+                raise Unavailable(f"the database cannot be reached: {error}") from error
+            raise
+
+    async def _commit(self, connection: Tx) -> None:
+        try:
+            # settings of the session are put back in the same message; in a transaction that failed and was not
+            # rolled back `reset` raises, where a bare commit would roll back and say nothing
+            await connection.execute("reset all; commit")
+        except asyncio.CancelledError:
+            connection.terminate()  # whoever cancelled does not learn whether it happened; the session must not go on
+            raise
+        except Exception as error:
+            if faults.is_away(error, closed=connection.is_closed()):
+                raise CommitUnknown(f"the connection was lost in a commit, which may have happened: {error}") from error
+            await self._roll_back(connection)
+            raise
+
+    async def _roll_back(self, connection: Tx) -> None:
+        if connection.is_closed():
+            return
+        try:
+            await connection.execute("rollback")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            connection.terminate()  # the transaction ends with its session
