@@ -1,0 +1,164 @@
+"""The gates of CI, one after the other: what each runs, how long it took, whether it held.
+
+In: `check`, `test` or `peers`, and after `--` what is handed on to pytest. Out: exit code 0 if every gate held.
+A gate that fails does not stop the others, so that one run shows everything there is to mend.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = ROOT / ".venv" / "bin"
+PYTHON = str(BIN / "python")
+UV = ROOT / ".tools" / "bin" / "uv"
+FLOOR = 95
+"""Branch coverage of src/ in percent, sub-processes included."""
+
+
+def run(*command: str | Path, env: dict[str, str] | None = None) -> str | None:
+    """Run a command, showing what it says as it says it; give its last line if it held, None if not."""
+    words = [str(word) for word in command]
+    print("$", " ".join(words), flush=True)
+    process = subprocess.Popen(  # noqa: S603 - the gates' own command lines
+        words, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    last = ""
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        last = line.strip() or last
+    return last if process.wait() == 0 else None
+
+
+def tools(*names_and_arguments: Sequence[str]) -> str | None:
+    """Run several tools of the environment; the first that fails ends it."""
+    last: str | None = ""
+    for words in names_and_arguments:
+        last = run(BIN / words[0], *words[1:])
+        if last is None:
+            return None
+    return last
+
+
+def style() -> str | None:
+    """Ruff: rules and layout."""
+    return tools(("ruff", "check", "."), ("ruff", "format", "--check", "."))
+
+
+def types() -> str | None:
+    """Mypy, strict."""
+    return tools(("mypy",))
+
+
+def floors() -> str | None:
+    """The direction of imports."""
+    return tools(("lint-imports",))
+
+
+def migrations() -> str | None:
+    """Squawk over the migrations: what locks a table for long, what cannot be undone."""
+    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src/tocsin/storage/migrations").rglob("*.sql"))
+    return tools(("squawk", *files))
+
+
+def coverage() -> str | None:
+    """All tests but those against foreign software, with branch coverage of every process they start."""
+    for leftover in ROOT.glob(".coverage*"):
+        leftover.unlink()
+    summary = run(PYTHON, "-m", "coverage", "run", "-m", "pytest", "--ignore=tests/peers", *passed_on())
+    tools(("coverage", "combine", "--quiet"))
+    enough = tools(("coverage", "report", f"--fail-under={FLOOR}", "--skip-covered"))
+    return None if summary is None or enough is None else f"{summary}; {enough}"
+
+
+def suite() -> str | None:
+    """All tests but those against foreign software."""
+    return run(PYTHON, "-m", "pytest", "--ignore=tests/peers", *passed_on())
+
+
+def peers() -> str | None:
+    """The tests against software nobody here wrote."""
+    return run(PYTHON, "-m", "pytest", "tests/peers", *passed_on())
+
+
+def wheel() -> str | None:
+    """Build the wheel, install it into an empty environment and start `tocsin dev` from there."""
+    place = ROOT / "build" / "wheel-check"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    uv = UV if UV.exists() else Path(shutil.which("uv") or UV)
+    locked = place / "locked.txt"
+    steps: tuple[tuple[str | Path, ...], ...] = (
+        (uv, "build", "--quiet", "--wheel", "--out-dir", place),
+        (uv, "export", "--quiet", "--frozen", "--no-default-groups", "--no-emit-project", "--output-file", locked),
+        (uv, "venv", "--quiet", "--python", PYTHON, place / "env"),
+    )
+    for words in steps:
+        if run(*words) is None:
+            return None
+    (built,) = place.glob("*.whl")
+    into = ("--quiet", "--python", str(place / "env" / "bin" / "python"))
+    if run(uv, "pip", "install", *into, "--requirements", locked) is None:
+        return None
+    if run(uv, "pip", "install", *into, "--no-deps", built) is None:
+        return None
+    return run(PYTHON, ROOT / "scripts" / "smoke.py", place / "env" / "bin" / "tocsin", place / "state")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate: its name, and what gives a last line when it holds and None when it does not."""
+
+    name: str
+    holds: Callable[[], str | None]
+
+
+PLANS = {
+    "check": [
+        Gate("style", style),
+        Gate("types", types),
+        Gate("floors", floors),
+        Gate("migrations", migrations),
+        Gate("tests and coverage", coverage),
+        Gate("wheel", wheel),
+    ],
+    "test": [Gate("tests", suite)],
+    "peers": [Gate("peers", peers)],
+}
+
+
+def passed_on() -> list[str]:
+    """What comes after `--` on the command line."""
+    words = sys.argv[1:]
+    return words[words.index("--") + 1 :] if "--" in words else []
+
+
+def main() -> int:
+    """Run the gates of the plan named on the command line."""
+    plan = sys.argv[1] if len(sys.argv) > 1 else ""
+    if plan not in PLANS:
+        print(f"usage: gates.py {'|'.join(PLANS)} [-- pytest arguments]", file=sys.stderr)
+        return 2
+    rows: list[tuple[str, float, str | None]] = []
+    for gate in PLANS[plan]:
+        print(f"\n--- {gate.name}", flush=True)
+        began = time.monotonic()
+        rows.append((gate.name, 0.0, gate.holds()))
+        rows[-1] = (gate.name, time.monotonic() - began, rows[-1][2])
+    whole = sum(seconds for _, seconds, _ in rows)
+    if len(rows) > 1:
+        print("\ngate                  seconds  share")
+        for name, seconds, last in rows:
+            outcome = "FAILED" if last is None else last
+            print(f"{name:20} {seconds:8.1f} {seconds / whole:6.0%}  {outcome}")
+    return 0 if all(last is not None for _, _, last in rows) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
