@@ -4,7 +4,7 @@ Keeps the message of a notification, immutable. Refuses at the door what can nev
 """
 
 from tocsin.content.check import check
-from tocsin.content.render import Renderer
+from tocsin.content.render import Messages, render
 from tocsin.content.store import keep, recall
 
-__all__ = ["Renderer", "check", "keep", "recall"]
+__all__ = ["Messages", "check", "keep", "recall", "render"]

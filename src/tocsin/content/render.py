@@ -21,18 +21,16 @@ Sign = Callable[[UUID, UUID, UUID], str]
 """(app, notification, device) → the receipt token."""
 
 
-class Renderer:
-    """Renders batches; remembers the messages of recent notifications, which never change."""
+class Messages:
+    """The messages of recent notifications, remembered: they never change."""
 
     def __init__(
         self,
         recall_message: Callable[[Any, UUID, UUID], Awaitable[Message]],
         recall_accepted: Callable[[Any, UUID, UUID], Awaitable[Accepted]],
-        sign: Sign,
     ) -> None:
         self._recall_message = recall_message
         self._recall_accepted = recall_accepted
-        self._sign = sign
         self._remembered: OrderedDict[UUID, tuple[Message, Options]] = OrderedDict()
 
     async def open(self, tx: Any, begun: Begun) -> tuple[Message, Options]:
@@ -46,15 +44,16 @@ class Renderer:
                 self._remembered.popitem(last=False)
         return known
 
-    def render(self, message: Message, options: Options, begun: Begun, devices: Sequence[Reached]) -> Parcel:
-        """The parcel for these devices."""
-        app_id, notification_id = begun.app_id, begun.notification_id
-        return Parcel(
-            message,
-            options,
-            notification_id,
-            devices,
-            [show_delivery(notification_id, one.device_id) for one in devices],
-            [self._sign(app_id, notification_id, one.device_id) for one in devices],
-            min(options.ttl, math.floor(begun.ttl_left)),
-        )
+
+def render(message: Message, options: Options, begun: Begun, devices: Sequence[Reached], sign: Sign) -> Parcel:
+    """The parcel for these devices of a begun batch; `sign` makes the receipt tokens."""
+    app_id, notification_id = begun.app_id, begun.notification_id
+    return Parcel(
+        message,
+        options,
+        notification_id,
+        devices,
+        [show_delivery(notification_id, one.device_id) for one in devices],
+        [sign(app_id, notification_id, one.device_id) for one in devices],
+        min(options.ttl, math.floor(begun.ttl_left)),
+    )
