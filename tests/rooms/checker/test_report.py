@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from tests.checker import client_log, ids, lab_log, totals
 from tests.checker.__main__ import judge, main, only
 from tests.checker.report import report
