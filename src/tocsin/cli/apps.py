@@ -1,4 +1,4 @@
-"""`tocsin apps`: make and list the apps of a tenant. A test app reaches the lab only, a live app real providers only."""
+"""`tocsin apps`: make and list the apps of a tenant. A test app reaches the lab only."""
 
 from typing import Annotated, Any
 

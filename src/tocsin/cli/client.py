@@ -42,7 +42,7 @@ class Endpoint:
 
 
 def endpoint(url: str | None, key: str | None) -> Endpoint:
-    """The endpoint from options and environment, else from a running `tocsin dev`; Stop with code 2 if there is none."""
+    """The endpoint from options and environment, else from a running `tocsin dev`; raises Stop (2)."""
     if url is None or key is None:
         facts = running()
         url, key = url or facts.get("api_url"), key or facts.get("api_key")
@@ -63,7 +63,13 @@ class Client:
         self.session = session
 
     async def call(
-        self, method: str, path: str, *, body: Any = None, query: Mapping[str, str] | None = None, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> Any:
         """Call the API and give its JSON (None for an empty answer). `key` is the idempotency key; raises Stop."""
         headers = {} if key is None else {"Idempotency-Key": key}

@@ -8,7 +8,7 @@ import typer
 from tocsin.cli import show
 from tocsin.cli.client import ApiKey, ApiUrl, connect, endpoint, run
 from tocsin.cli.exits import Exit, Stop
-from tocsin.cli.watching import summary, watch
+from tocsin.cli.watching import watch
 from tocsin.terms.outcomes import Class, OnAmbiguity
 
 
@@ -61,7 +61,7 @@ async def _send(url: str | None, key: str | None, request: Any, once: str, *, fo
 
 
 def _accepted(notification: dict[str, Any]) -> None:
-    show.line(summary(notification) if "progress" in notification else f"{notification['id']}  {notification['status']}")
+    show.line(f"{notification['id']}  {notification['status']}")
     show.note(f"  follow it with:  tocsin notifications watch {notification['id']}")
 
 

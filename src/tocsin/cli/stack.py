@@ -159,8 +159,9 @@ class Stack:
         return {"TOCSIN_LAB_URL": origin, "TOCSIN_LAB_CA": ca}, f"http://127.0.0.1:{control}"
 
     async def _database(self) -> Dsns:
-        """The operator's database if one is set, else our own server; migrated, with partitions for the days to come."""
-        from tocsin.storage.migrate import migrate
+        """The operator's database if one is set, else our own; migrated, with partitions for the days to come."""
+        from tocsin.storage import partitions
+        from tocsin.storage.migrations import migrate
 
         given = self._settings
         if given.database_url is not None:
@@ -181,6 +182,7 @@ class Stack:
             dsns = Dsns(own.owner, own.app, own.keeper)
             self._guard = asyncio.create_task(self._keep_server(self._server))
         await migrate(dsns.owner)
+        await partitions.make_ahead(dsns.owner)
         return dsns
 
     async def _keep_server(self, server: EmbeddedPostgres) -> None:
@@ -188,7 +190,7 @@ class Stack:
         quick = 0
         while True:
             began = time.monotonic()
-            while server.running:
+            while server.running:  # noqa: ASYNC110 - a process that ends sets no event
                 await asyncio.sleep(0.1)
             quick = quick + 1 if time.monotonic() - began < 5.0 else 0
             self._say("postgres ended; starting it again")

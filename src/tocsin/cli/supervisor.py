@@ -66,7 +66,7 @@ class _Child:
     process: asyncio.subprocess.Process | None = None
     keeper: "asyncio.Task[None] | None" = None
     quick_ends: int = 0
-    ending: bool = False
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_WORDS))
 
 
@@ -110,7 +110,7 @@ class Supervisor:
         """End these children together: SIGTERM, and SIGKILL for what still runs after `within` seconds."""
         children = [self._children[name] for name in names if name in self._children]
         for child in children:
-            child.ending = True
+            child.ending.set()
             _signal(child, signal.SIGTERM)
         keepers = [child.keeper for child in children if child.keeper is not None]
         if not keepers:
@@ -125,7 +125,7 @@ class Supervisor:
     def kill(self) -> None:
         """End every child at once; `stop` still has to be awaited."""
         for child in self._children.values():
-            child.ending = True
+            child.ending.set()
             _signal(child, signal.SIGKILL)
 
     async def _spawn(self, child: _Child) -> None:
@@ -156,7 +156,7 @@ class Supervisor:
             assert process is not None
             await self._listen(child, process)
             code = await process.wait()
-            if child.ending:
+            if child.ending.is_set():
                 return
             by_itself = code >= 0
             quick = by_itself and time.monotonic() - began < QUICK
@@ -166,11 +166,12 @@ class Supervisor:
             if pause:
                 for words in child.tail:
                     self._say(f"  {name} said: {words}")
-                await _unless_ending(child, pause)
-            if child.ending:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(child.ending.wait(), pause)
+            if child.ending.is_set():
                 return
             await self._spawn(child)
-            if child.ending:  # asked to end while it was being started
+            if child.ending.is_set():  # asked to end while it was being started
                 _signal(child, signal.SIGTERM)
 
     async def _listen(self, child: _Child, process: asyncio.subprocess.Process) -> None:
@@ -196,9 +197,3 @@ def _signal(child: _Child, number: signal.Signals) -> None:
     if child.process is not None and child.process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             child.process.send_signal(number)
-
-
-async def _unless_ending(child: _Child, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not child.ending and time.monotonic() < end:
-        await asyncio.sleep(0.05)

@@ -49,22 +49,35 @@ async def make_ahead(owner_dsn: str, days: int = 7, *, since: date | None = None
     Gives the names of those made, such as `ledger.runs_20261123`. Safe to call from several processes at once.
     """
     first = since or today() - timedelta(days=1)
-    wanted = [first + timedelta(days=n) for n in range((today() - first).days + days + 1)]
     made = []
     async with _alone(owner_dsn) as connection:
-        parents = [(row["schema"], row["name"]) for row in await connection.fetch(_PARENTS)]
-        there = {
-            (row["schema"], row["name"])
-            for row in await connection.fetch(_CHILDREN, [schema for schema, _ in parents])
-            if row["attached"]
-        }
-        for schema, parent in parents:
-            for day in wanted:
-                name = f"{parent}_{day:%Y%m%d}"
-                if (schema, name) not in there:
-                    await connection.execute(_make(schema, parent, name, day))
-                    made.append(f"{schema}.{name}")
+        for schema, parent, day in await _absent(connection, first, days):
+            name = f"{parent}_{day:%Y%m%d}"
+            await connection.execute(_make(schema, parent, name, day))
+            made.append(f"{schema}.{name}")
     return made
+
+
+async def missing(owner_dsn: str, days: int) -> list[str]:
+    """The names of the partitions that are not there from today to `days` from today."""
+    async with _alone(owner_dsn) as connection:
+        return [f"{schema}.{parent}_{day:%Y%m%d}" for schema, parent, day in await _absent(connection, today(), days)]
+
+
+async def _absent(
+    connection: "asyncpg.Connection[asyncpg.Record]", first: date, days: int
+) -> list[tuple[str, str, date]]:
+    """(schema, parent, day) of every partition that is not attached from `first` to `days` from today."""
+    wanted = [first + timedelta(days=n) for n in range((today() - first).days + days + 1)]
+    parents = [(row["schema"], row["name"]) for row in await connection.fetch(_PARENTS)]
+    rows = await connection.fetch(_CHILDREN, [schema for schema, _ in parents])
+    there = {(row["schema"], row["name"]) for row in rows if row["attached"]}
+    return [
+        (schema, parent, day)
+        for schema, parent in parents
+        for day in wanted
+        if (schema, f"{parent}_{day:%Y%m%d}") not in there
+    ]
 
 
 def _make(schema: str, parent: str, name: str, day: date) -> str:

@@ -49,6 +49,10 @@ class Keyring:
     def __repr__(self) -> str:
         return f"Keyring(active={self.active!r}, {len(self._keys)} keys)"
 
+    def holds(self, name: str) -> bool:
+        """Whether this ring can open what was sealed with the key of this name."""
+        return name in self._keys
+
     def seal(self, secret: bytes, row: str) -> bytes:
         """The secret under the active key, bound to `row`, a text that names its place and version."""
         name = self.active.encode("ascii")
