@@ -53,7 +53,7 @@ def preflight(router: APIRouter, path: str, methods: str) -> None:
             status_code=204,
             headers={
                 "access-control-allow-methods": methods,
-                "access-control-allow-headers": "authorization, content-type",
+                "access-control-allow-headers": "authorization, content-type, idempotency-key",
                 "access-control-max-age": "86400",
             },
         )

@@ -97,7 +97,15 @@ async def do_around(database: Database, app_id: UUID, once: Once, act: Callable[
         kept = await _find(tx, app_id, once)
     if kept is not None:
         return Done(kept, fresh=False)
-    acted = await act()
+    try:
+        acted = await act()
+    except Refused:
+        # a twin may have done it meanwhile, which is why it cannot be done now
+        async with database.scope(app_id) as tx:
+            kept = await _find(tx, app_id, once)
+        if kept is None:
+            raise
+        return Done(kept, fresh=False)
 
     async def give(_: Tx) -> Answer:
         return acted
