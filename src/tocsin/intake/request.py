@@ -114,6 +114,22 @@ class Content(Body):
         return Message(self.title, self.body, self.image, self.link, self.data)
 
 
+class DeliveryOptions(Body):
+    """How to weigh one thing against another."""
+
+    model_config = ConfigDict(title="DeliveryOptions")
+
+    on_ambiguity: Literal["resend", "drop"] = Field(
+        default="resend",
+        description="When nobody can know whether the provider took it: send again, and risk a second copy, or drop.",
+    )
+    lane_class: Literal["now", "bulk"] | None = Field(
+        default=None,
+        alias="class",
+        description="`now` goes before `bulk`. A notification to all is always bulk, one to a list is now unless said.",
+    )
+
+
 class NotificationRequest(Body):
     """A notification, as asked for."""
 
@@ -139,20 +155,12 @@ class NotificationRequest(Body):
     collapse_key: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_COLLAPSE_KEY)] | None = Field(
         default=None, description="A later notification with the same key replaces this one where it still waits."
     )
-    on_ambiguity: Literal["resend", "drop"] = Field(
-        default="resend",
-        description="When nobody can know whether the provider took it: send again, and risk a second copy, or drop.",
-    )
-    lane_class: Literal["now", "bulk"] | None = Field(
-        default=None,
-        alias="class",
-        description="`now` goes before `bulk`. A notification to all is always bulk, one to a list is now unless said.",
-    )
+    options: DeliveryOptions = Field(default_factory=DeliveryOptions)
 
     @model_validator(mode="after")
     def _all_is_bulk(self) -> "NotificationRequest":
-        if self.to.all and self.lane_class == "now":
-            raise PydanticCustomError("class", "A notification to all is bulk: leave class out")
+        if self.to.all and self.options.lane_class == "now":
+            raise PydanticCustomError("class", "A notification to all is bulk: leave options.class out")
         return self
 
     def chosen(self) -> Options:
@@ -162,8 +170,8 @@ class NotificationRequest(Body):
             ttl=self.ttl,
             priority=self.priority,
             collapse_key=self.collapse_key,
-            on_ambiguity=OnAmbiguity(self.on_ambiguity),
-            lane_class=Class(self.lane_class or derived),
+            on_ambiguity=OnAmbiguity(self.options.on_ambiguity),
+            lane_class=Class(self.options.lane_class or derived),
         )
 
 
