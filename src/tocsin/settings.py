@@ -17,7 +17,7 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = Field(
         default=None,
-        description="PostgreSQL (16 or newer) as the role `tocsin_app`, which owns nothing. Absent: `tocsin dev` runs its own.",
+        description="PostgreSQL (16 or newer) as the role `tocsin_app`, which owns nothing; `tocsin dev` has its own.",
     )
     database_owner_url: SecretStr | None = Field(
         default=None,
@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     api_port: int = Field(default=8080, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
     vault_keys: Path | None = Field(
         default=None,
-        description="File with the keys that seal provider credentials (`tocsin keys vault` makes one). Given to workers only.",
+        description="File with the keys that seal provider credentials: for workers and `tocsin credentials`, not the API.",
     )
     receipt_key: Path | None = Field(
         default=None, description="File with the key that signs delivery receipts: the workers sign, the API verifies."
@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     )
     lab_ca: Path | None = Field(default=None, description="The lab's own certificate authority (PEM).")
     worker_batches: int = Field(default=4, ge=1, le=64, description="Batches a worker has on the wire at once.")
+    retention_days: int = Field(
+        default=30, ge=1, le=3650, description="Days for which notifications and their deliveries can be read back."
+    )
     demo: bool = Field(default=False, description="Serve the demo page under /demo/ (`tocsin dev` does).")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is logged."

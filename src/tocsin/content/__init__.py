@@ -4,7 +4,7 @@ Keeps the message of a notification, immutable. Refuses at the door what can nev
 """
 
 from tocsin.content.check import check
-from tocsin.content.render import Messages, render
+from tocsin.content.render import Messages, Sign, render
 from tocsin.content.store import keep, recall
 
-__all__ = ["Messages", "check", "keep", "recall", "render"]
+__all__ = ["Messages", "Sign", "check", "keep", "recall", "render"]

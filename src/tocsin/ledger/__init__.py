@@ -5,6 +5,7 @@ no longer holds a batch.
 """
 
 from tocsin.ledger.book import LedgerBook
+from tocsin.ledger.routes import routes
 from tocsin.ledger.watch import LedgerWatch
 
-__all__ = ["LedgerBook", "LedgerWatch"]
+__all__ = ["LedgerBook", "LedgerWatch", "routes"]

@@ -141,3 +141,9 @@ async def _find(tx: Tx, app_id: UUID, once: Once) -> Answer | None:
 
 def _running() -> Refused:
     return Refused("in_progress", "The first request with this Idempotency-Key has not ended yet.", retry_after=1)
+
+
+async def forget_expired(database: Database) -> None:
+    """Delete the answers whose time is over, of all apps: a chore of the keeper, whose role may see them and no others."""
+    async with database.transaction() as tx:
+        await tx.execute(SQL.forget_expired)

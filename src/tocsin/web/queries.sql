@@ -13,3 +13,6 @@ where app_id = $1 and key_hash = $2 and expires_at >= now();
 
 -- name: keep_answer
 update web.idempotency set status = $3, response = $4 where app_id = $1 and key_hash = $2;
+
+-- name: forget_expired
+delete from web.idempotency where expires_at < now();
