@@ -29,13 +29,19 @@ class DemoApp:
     app_id: UUID
 
 
-@pytest.fixture
-def server_dir() -> Iterator[Path]:
-    """A directory that a server lent to another user can reach; in memory where the system has room there."""
+def _reachable_dir() -> Path:
+    """A new directory that a server lent to another user can reach; in memory where the system has room there."""
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 << 30
     path = Path(tempfile.mkdtemp(prefix="tocsin-test-", dir=memory if roomy else None))
     path.chmod(0o711)
+    return path
+
+
+@pytest.fixture
+def server_dir() -> Iterator[Path]:
+    """A directory for a server of a test's own."""
+    path = _reachable_dir()
     yield path
     shutil.rmtree(path)
 
@@ -43,10 +49,7 @@ def server_dir() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A server with the product's own settings and a migrated database to copy; one for each test process."""
-    memory = Path("/dev/shm")
-    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2 << 30
-    path = Path(tempfile.mkdtemp(prefix="tocsin-tests-", dir=memory if roomy else None))
-    path.chmod(0o711)
+    path = _reachable_dir()
     server = EmbeddedPostgres(path / "server")
 
     async def prepare() -> None:

@@ -9,56 +9,29 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, Self
+from typing import IO, Self
 from urllib.parse import quote
 
 import asyncpg
 
-from tocsin.storage import leftovers, places, roles
+from tocsin.storage import cluster, leftovers, places, roles
+from tocsin.storage.cluster import ServerFailed
+
+__all__ = ["DATABASE", "Dsns", "EmbeddedPostgres", "InUse", "ServerFailed"]
 
 DATABASE = "tocsin"
-_ADMIN = "postgres"
 _LOG_LIMIT = 8 * 1024 * 1024
-
-SETTINGS: Final[Mapping[str, str]] = {
-    "listen_addresses": "''",
-    "unix_socket_permissions": "0700",
-    "max_connections": "120",
-    "shared_buffers": "'128MB'",
-    "wal_level": "replica",
-    "max_wal_size": "'2GB'",
-    "fsync": "on",
-    "full_page_writes": "on",
-    "synchronous_commit": "on",
-    "io_method": "sync",
-    "jit": "off",
-    "timezone": "'UTC'",
-    "log_timezone": "'UTC'",
-    "log_min_messages": "warning",
-    "log_line_prefix": "'%m [%p] '",
-    "lc_messages": "'C'",
-    "autovacuum_naptime": "'15s'",
-    "checkpoint_completion_target": "0.9",
-    "log_checkpoints": "off",
-    "password_encryption": "'scram-sha-256'",
-}
-"""What the server runs with; a caller may override single ones. Durability is on: an answer of 2xx is on disk."""
 
 
 class InUse(Exception):
     """Another process runs a server on this data directory."""
-
-
-class ServerFailed(Exception):
-    """The server could not be made or did not come up; the text ends with what it said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +55,11 @@ class EmbeddedPostgres:
         watched: bool = sys.platform != "linux",
         ready_within: float = 60.0,
     ) -> None:
-        """`settings` override SETTINGS (spelt as in postgresql.conf); `elsewhere` is where root keeps what the server's
-        user could not reach; `watched` ties the server to us by a watching process instead of the kernel;
+        """`settings` override cluster.SETTINGS (spelt as in postgresql.conf); `elsewhere` is where root keeps what
+        the server's user could not reach; `watched` ties the server to us by a watching process instead of the kernel;
         `ready_within` is seconds."""
         self.data_dir = data_dir.absolute()
-        self._settings = {**SETTINGS, **(settings or {})}
+        self._settings = {**cluster.SETTINGS, **(settings or {})}
         self._elsewhere = elsewhere
         self._watched = watched
         self._ready_within = ready_within
@@ -95,11 +68,12 @@ class EmbeddedPostgres:
         self._cluster: Path | None = None
         self._sockets: Path | None = None
         self._passwords: dict[str, str] = {}
+        self._log_from = 0
 
     @property
     def pid(self) -> int | None:
         """The process id of the server; None while it does not run."""
-        if self._child is None or self._child.poll() is not None:
+        if self._child is None or not self.running:
             return None
         return leftovers.postmaster(self._directory) if self._watched else self._child.pid
 
@@ -133,10 +107,13 @@ class EmbeddedPostgres:
         (immediate shutdown: the next start recovers), and at last by SIGKILL. Does nothing if it does not run."""
         if self._child is not None:
             for number, patience in ((signal.SIGINT, within), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
-                if self._child.poll() is None:
-                    self._child.send_signal(number)
+                server = self.pid or self._child.pid
+                if self.running:
+                    os.kill(server, number)
                     await self._ended(patience)
             self._child = None
+            if self._cluster is not None and self._sockets is not None and self._cluster not in self._sockets.parents:
+                shutil.rmtree(self._sockets)
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -158,12 +135,11 @@ class EmbeddedPostgres:
         try:
             note = self.data_dir / "cluster"
             if note.exists():
-                cluster = Path(note.read_text("utf-8").strip())
-                if cluster.is_dir():
-                    leftovers.end(cluster / "data")
-                    sockets = places.socket_dir(places.Runner.current(), cluster)
-                    shutil.rmtree(sockets)
-                    shutil.rmtree(cluster)
+                files = Path(note.read_text("utf-8").strip())
+                if files.is_dir():
+                    leftovers.end(files / "data")
+                    shutil.rmtree(places.socket_dir(places.Runner.current(), files))
+                    shutil.rmtree(files)
             for name in ("cluster", "roles.json", "postgres.log", "postgres.log.1", "postgres.lock"):
                 (self.data_dir / name).unlink(missing_ok=True)
         finally:
@@ -175,9 +151,13 @@ class EmbeddedPostgres:
         """The DSNs of a database of this server, by role. The server must have been started."""
         return Dsns(*(self._dsn(role, database) for role in (roles.OWNER, roles.APP, roles.KEEPER)))
 
+    def admin_dsn(self, database: str = DATABASE) -> str:
+        """The superuser's DSN: for the operator at this machine and for tests, never for a process that serves."""
+        return self._dsn(cluster.ADMIN, database)
+
     async def create_database(self, name: str, *, template: str = "template0") -> Dsns:
         """Create a database that `tocsin_owner` owns, as a copy of `template`; gives its DSNs."""
-        admin = await asyncpg.connect(self._dsn(_ADMIN, "postgres"))
+        admin = await asyncpg.connect(self.admin_dsn("postgres"))
         try:
             await admin.execute(f'create database "{name}" owner {roles.OWNER} template "{template}"')
             await admin.execute(roles.database_rights(name))
@@ -187,7 +167,7 @@ class EmbeddedPostgres:
 
     async def drop_database(self, name: str) -> None:
         """Drop a database of this server, ending its sessions; nothing happens if there is none."""
-        admin = await asyncpg.connect(self._dsn(_ADMIN, "postgres"))
+        admin = await asyncpg.connect(self.admin_dsn("postgres"))
         try:
             await admin.execute(f'drop database if exists "{name}" with (force)')
         finally:
@@ -218,10 +198,16 @@ class EmbeddedPostgres:
         binaries = await asyncio.to_thread(places.binaries, runner, self._elsewhere)
         self._cluster = await asyncio.to_thread(places.cluster_dir, runner, self.data_dir, self._elsewhere)
         self._sockets = await asyncio.to_thread(places.socket_dir, runner, self._cluster)
-        await asyncio.to_thread(self._prepare, runner, binaries)
+        self._passwords = cluster.passwords(self.data_dir)
+        settings = {**self._settings, "unix_socket_directories": f"'{self._sockets}'"}
+        await asyncio.to_thread(
+            cluster.prepare, runner, binaries, self._directory, self._passwords[cluster.ADMIN], settings
+        )
         deadline = asyncio.get_running_loop().time() + self._ready_within
         while True:
             await asyncio.to_thread(leftovers.end, self._directory)
+            for stale in self._sockets.iterdir():  # its lock may name a process id that is somebody else's by now
+                stale.unlink()
             self._spawn(runner, binaries)
             if await self._ready(deadline):
                 return
@@ -230,75 +216,6 @@ class EmbeddedPostgres:
             if "shared memory" not in said or asyncio.get_running_loop().time() > deadline:
                 raise ServerFailed(f"PostgreSQL did not start on {self._directory}. It said:\n{said}")
             await asyncio.sleep(0.2)
-
-    def _prepare(self, runner: places.Runner, binaries: Path) -> None:
-        self._passwords = self._keys()
-        if not (self._directory / "PG_VERSION").exists():
-            self._initialise(runner, binaries)
-        made = (self._directory / "PG_VERSION").read_text("ascii").strip()
-        runs = runner.run([str(binaries / "postgres"), "--version"]).stdout.split()[2].split(".")[0]
-        if made != runs:
-            raise ServerFailed(
-                f"the database of {self.data_dir} was made by PostgreSQL {made} and this is PostgreSQL {runs}: "
-                f"dump it with the version before and restore it here, or start with --reset for an empty one"
-            )
-        settings = {**self._settings, "unix_socket_directories": f"'{self._sockets}'", "external_pid_file": "''"}
-        text = "".join(f"{name} = {value}\n" for name, value in settings.items())
-        self._write(runner, "tocsin.conf", text)
-
-    def _keys(self) -> dict[str, str]:
-        path = self.data_dir / "roles.json"
-        if path.exists():
-            known: dict[str, str] = json.loads(path.read_text("utf-8"))
-            return known
-        made = {role: secrets.token_urlsafe(24) for role in (_ADMIN, roles.OWNER, roles.APP, roles.KEEPER)}
-        pending = path.with_name("roles.json.new")
-        pending.unlink(missing_ok=True)
-        pending.touch(mode=0o600, exist_ok=False)
-        pending.write_text(json.dumps(made), "utf-8")
-        pending.rename(path)
-        return made
-
-    def _initialise(self, runner: places.Runner, binaries: Path) -> None:
-        assert self._cluster is not None
-        building = self._cluster / "data.new"  # renamed when whole, so that an interrupted one is never started
-        shutil.rmtree(building, ignore_errors=True)
-        secret = self._cluster / "password"
-        secret.touch(mode=0o600)
-        try:
-            if runner.lent:
-                os.chown(secret, runner.uid, runner.gid)
-            secret.write_text(self._passwords[_ADMIN], "ascii")
-            done = runner.run(
-                [
-                    str(binaries / "initdb"),
-                    f"--pgdata={building}",
-                    f"--username={_ADMIN}",
-                    f"--pwfile={secret}",
-                    "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    "--locale-provider=builtin",
-                    "--builtin-locale=C.UTF-8",
-                    "--locale=C",
-                    "--no-instructions",
-                ]
-            )
-        finally:
-            secret.unlink()
-        if done.returncode != 0:
-            raise ServerFailed(f"initdb could not make a database at {building}. It said:\n{done.stderr.strip()}")
-        with (building / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write("include 'tocsin.conf'\n")
-        (building / "pg_hba.conf").write_text("local all all scram-sha-256\n", "ascii")
-        building.rename(self._directory)
-
-    def _write(self, runner: places.Runner, name: str, text: str) -> None:
-        pending = self._directory / f"{name}.new"
-        pending.write_text(text, "utf-8")
-        if runner.lent:
-            os.chown(pending, runner.uid, runner.gid)
-        pending.chmod(0o600)
-        pending.rename(self._directory / name)
 
     def _spawn(self, runner: places.Runner, binaries: Path) -> None:
         log = self.data_dir / "postgres.log"
@@ -349,7 +266,7 @@ class EmbeddedPostgres:
             await asyncio.to_thread(self._child.wait, patience)
 
     async def _bootstrap(self) -> None:
-        admin = await asyncpg.connect(self._dsn(_ADMIN, "postgres"), timeout=self._ready_within)
+        admin = await asyncpg.connect(self.admin_dsn("postgres"), timeout=self._ready_within)
         try:
             # a statement that fails is logged with its text, and these hold passwords
             await admin.execute("set log_min_error_statement = panic")
@@ -362,13 +279,3 @@ class EmbeddedPostgres:
             await admin.close()
         if not exists:
             await self.create_database(DATABASE)
-
-
-def with_database(dsns: Dsns, database: str) -> Dsns:
-    """The same server and roles, another database."""
-
-    def moved(dsn: str) -> str:
-        head, _, tail = dsn.partition("@/")
-        return f"{head}@/{database}?{tail.partition('?')[2]}"
-
-    return replace(dsns, owner=moved(dsns.owner), app=moved(dsns.app), keeper=moved(dsns.keeper))

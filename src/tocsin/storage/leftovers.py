@@ -1,7 +1,7 @@
 """What an embedded server left behind when it or its parent was killed: a lock file, a process, orphaned backends.
 
 In: the directory of the database files, held by our own lock, so that nothing found there is in use. Out: a directory
-that a server can start on. Only processes that work in that very directory are ever ended.
+that a server can start on. Only servers that work in that very directory are ever ended.
 """
 
 import os
@@ -45,9 +45,10 @@ def workers(directory: Path) -> list[int]:
             if entry.name.isdigit():
                 try:
                     there = (entry / "cwd").stat()
+                    name = (entry / "comm").read_text("utf-8", "replace").strip()
                 except OSError:  # ended meanwhile, or of another user
                     continue
-                if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
+                if name == "postgres" and (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
                     found.append(int(entry.name))
         return found
     return by_command(directory)

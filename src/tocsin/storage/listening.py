@@ -5,7 +5,7 @@ all commits wait for each other, so it is said here, after them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
@@ -90,7 +90,7 @@ class Line:
             self._dsn, timeout=self._patience, server_settings={"application_name": "tocsin wake-ups"}
         )
 
-    async def listen(self, channel: str) -> AsyncIterator[str | None]:
+    async def listen(self, channel: str) -> AsyncGenerator[str | None]:
         """Each payload said on `channel`; None at the start, after a reconnection and when too many came at once."""
         delay = _RECONNECT_FIRST
         while True:

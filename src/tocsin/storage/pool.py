@@ -5,8 +5,9 @@ pooled connection carries nothing over. A database that is away is `Unavailable`
 """
 
 import asyncio
+import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
 from uuid import UUID
@@ -51,10 +52,23 @@ async def _nothing(_connection: object) -> None:
     return None
 
 
+def _is_gone(connection: Tx) -> bool:
+    """Whether the connection ended; the pool takes an ended one away from its holder, who then may ask nothing."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
+
+
+def _cut(connection: Tx) -> None:
+    if not _is_gone(connection):
+        connection.terminate()
+
+
 def _session(version: int) -> dict[str, str]:
     """The settings of a session, given the server's major version: a server that hangs must not hang us."""
     settings = {
-        "application_name": "tocsin",
+        "application_name": f"tocsin {os.getpid()}",  # so that an operator finds the process behind a session
         "timezone": "UTC",
         "lock_timeout": "1s",
         "idle_in_transaction_session_timeout": "10s",
@@ -132,7 +146,7 @@ class Database:
         """A transaction without a scope, so that it sees machine tables only; otherwise as `scope`."""
         return self._transaction()
 
-    def listen(self, channel: str) -> AsyncIterator[str | None]:
+    def listen(self, channel: str) -> AsyncGenerator[str | None]:
         """What is said on `channel`, on a connection of its own that is made anew whenever it is lost.
 
         Gives each payload, and None at the start and after each reconnection: something may have been missed.
@@ -155,31 +169,31 @@ class Database:
                 yield connection
             except BaseException as error:
                 await self._roll_back(connection)
-                if faults.is_away(error, closed=connection.is_closed()):
+                if faults.is_away(error, closed=_is_gone(connection)):
                     raise Unavailable(f"the database went away: {error}") from error
                 raise
             await self._commit(connection)
         finally:
-            if not connection.is_closed() and connection.is_in_transaction():
-                connection.terminate()  # a commit or rollback was cut off: nobody knows what this session is in
-            await self._pool.release(cast("asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", connection))
+            if not _is_gone(connection) and connection.is_in_transaction():
+                _cut(connection)  # a commit or rollback was cut off: nobody knows what this session is in
+            await self._release(connection)
 
     async def _begin(self, statement: str) -> Tx:
         """A connection with an open transaction; one that was ended while it lay idle is replaced."""
         try:
             async with asyncio.timeout(self._patience):
                 while True:
-                    connection = await self._pool.acquire()
+                    connection = cast("Tx", await self._pool.acquire())
                     try:
                         await connection.execute(statement)
                     except BaseException as error:
-                        gone = faults.is_away(error, closed=connection.is_closed())
-                        connection.terminate()
-                        await self._pool.release(connection)
+                        gone = faults.is_away(error, closed=_is_gone(connection))
+                        _cut(connection)
+                        await self._release(connection)
                         if not gone:
                             raise
                     else:
-                        return cast("Tx", connection)
+                        return connection
         except Exception as error:
             if isinstance(error, TimeoutError):
                 raise Unavailable(f"no connection to the database was free within {self._patience:g} s") from error
@@ -187,24 +201,27 @@ class Database:
                 raise Unavailable(f"the database cannot be reached: {error}") from error
             raise
 
+    async def _release(self, connection: Tx) -> None:
+        await self._pool.release(cast("asyncpg.pool.PoolConnectionProxy[asyncpg.Record]", connection))
+
     async def _commit(self, connection: Tx) -> None:
         try:
             # settings of the session are put back in the same message; in a transaction that failed and was not
             # rolled back `reset` raises, where a bare commit would roll back and say nothing
             await connection.execute("reset all; commit")
         except asyncio.CancelledError:
-            connection.terminate()  # whoever cancelled does not learn whether it happened; the session must not go on
+            _cut(connection)  # whoever cancelled does not learn whether it happened; the session must not go on
             raise
         except Exception as error:
-            if faults.is_away(error, closed=connection.is_closed()):
+            if faults.is_away(error, closed=_is_gone(connection)):
                 raise CommitUnknown(f"the connection was lost in a commit, which may have happened: {error}") from error
             await self._roll_back(connection)
             raise
 
     async def _roll_back(self, connection: Tx) -> None:
-        if connection.is_closed():
+        if _is_gone(connection):
             return
         try:
             await connection.execute("rollback")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            connection.terminate()  # the transaction ends with its session
+            _cut(connection)  # the transaction ends with its session

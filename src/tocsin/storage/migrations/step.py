@@ -25,7 +25,9 @@ def run_file(revision_file: str, name: str) -> None:
     """
     path = Path(revision_file).parent.parent / name
     connection = op.get_bind()
-    connection.execute(sqlalchemy.text("set local lock_timeout = '5s'"))  # also opens the transaction
+    # these open the transaction too; who waits for a lock makes everybody behind wait
+    connection.execute(sqlalchemy.text("set local lock_timeout = '5s'"))
+    connection.execute(sqlalchemy.text("set local statement_timeout = '10min'"))
     driver: Any = connection.connection.dbapi_connection
     driver.run_async(lambda raw: raw.execute(path.read_text("utf-8")))
     driver.run_async(lambda raw: raw.execute(KEEP, name, checksum(path)))
