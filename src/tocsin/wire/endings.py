@@ -27,7 +27,10 @@ class Origin:
 
 
 class Call(NamedTuple):
-    """One request. `headers` are lower-case and without pseudo-headers; `path` includes the query."""
+    """One request. `headers` are lower-case and without pseudo-headers; `path` includes the query.
+
+    The wire adds `content-length` where it is missing.
+    """
 
     origin: Origin
     method: bytes
@@ -51,8 +54,8 @@ class Answered(NamedTuple):
 class Unsent(NamedTuple):
     """The peer cannot have acted on it: never written, REFUSED_STREAM, or past the last stream of a GOAWAY.
 
-    `code`: `no_connection` | `refused_stream` | `goaway` | `late` (its time to be written passed) | `forbidden_address`.
-    `detail` is for people.
+    `code`: `no_connection` | `refused_stream` | `goaway` | `late` (its time to be written passed) |
+    `forbidden_address`. `detail` is for people.
     """
 
     code: str
