@@ -26,6 +26,7 @@ def only(client: Client, apps: Collection[bytes]) -> Client:
         requests=requests,
         readings=[reading for reading in client.readings if reading.id in notes],
         kills=client.kills,
+        cancelled=client.cancelled,
         floors=client.floors,
         stated=client.stated,
     )

@@ -1,8 +1,8 @@
 """Reads C, the client's reply log: one JSON object a line, written by the client as it acts.
 
 `register | logout | delete` change the audience, `send` is a request with its reply (`status` null: none came), `read`
-is what the API said of a notification, `kill` a process ended by the rig, `floors` the waits that the provider asks
-for, `stated` what the run promises to inject. Refuses any other line.
+is what the API said of a notification, `cancel` that the client cancelled it, `kill` a process ended by the rig,
+`floors` the waits that the provider asks for, `stated` what the run promises to inject. Refuses any other line.
 """
 
 import json
@@ -67,6 +67,8 @@ def _take(client: Client, number: int, item: dict[str, Any], raw: str) -> None:
             client.readings.append(Reading(number, item["at"], note, item["status"], item["progress"]))
         case "kill":
             client.kills.append(Kill(number, item["at"], item["pid"], item["begun"]))
+        case "cancel":
+            client.cancelled.add(ids.octets(item["id"], "ntf"))
         case "floors":
             client.floors[ids.octets(item["app"], "app")] = {name: item[name] for name in ("throttled", "transient")}
         case "stated":

@@ -65,6 +65,8 @@ class Client:
     requests: list[Request] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     kills: list[Kill] = field(default_factory=list)
+    cancelled: set[bytes] = field(default_factory=set)
+    """Notifications the client cancelled: devices not yet planned by then were never targets."""
     floors: dict[bytes, dict[str, float]] = field(default_factory=dict)
     stated: dict[str, int] = field(default_factory=dict)
 

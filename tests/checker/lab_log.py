@@ -23,7 +23,7 @@ def read(path: Path) -> Lab:
                     n=item["n"],
                     at=item["at"],
                     provider=item["provider"],
-                    token=item["token"],
+                    token=item["token"] or "",
                     status=item["status"],
                     code=item["code"],
                     accepted=item["accepted"],

@@ -94,6 +94,8 @@ class Deliveries:
         yield from self._opaque()
 
     def _lost(self, note: bytes) -> Iterator[Violation]:
+        if note in self._client.cancelled:
+            return  # who was planned by then has a row, or the number of targets differs from the rows
         for device in sorted(self._must[note]):
             if note + device in self._database.rows:
                 continue
@@ -120,7 +122,7 @@ class Deliveries:
         if len(rows) > 1:
             yield Violation("double_terminal", f"{len(rows)} terminal rows", note, pair)
         if not rows:
-            if device not in self._must[note]:  # else it is reported as lost
+            if device not in self._must[note] or note in self._client.cancelled:  # else it is reported as lost
                 yield Violation(
                     "phantom", "the provider or the attempts know a delivery without a terminal row", note, pair
                 )

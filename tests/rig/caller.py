@@ -77,6 +77,7 @@ class Caller:
         return reply
 
     def _registered(self, external_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The log's line of a registration, of which `body` has the provider, the user and the token or subscription."""
         subscription = body.get("subscription")
         return {
             "op": "register",
@@ -202,7 +203,10 @@ class Caller:
 
     async def move(self, notification: str, to: str) -> Any:
         """cancel, pause or resume."""
-        return await self.call("POST", f"/v1/notifications/{notification}/{to}")
+        reply = await self.call("POST", f"/v1/notifications/{notification}/{to}")
+        if to == "cancel":
+            self.log.write("cancel", id=notification)
+        return reply
 
 
 def device(token: Any) -> dict[str, Any]:

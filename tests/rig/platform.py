@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from tests.rig.caller import Caller
 from tests.rig.lab import LabControl
+from tests.rig.log import ClientLog
 
 ROOT = Path(__file__).parents[2]
 _TOCSIN = [sys.executable, "-m", "tocsin.cli"]
@@ -147,6 +149,17 @@ class Platform:
                 file.write_text(json.dumps(self._account(provider)))
             self.tocsin("credentials", "add", str(file), "--app", app, "--provider", provider)
         return App(app, self.tocsin("keys", "create", "--app", app)["key"])
+
+    def caller(self, log: ClientLog, *providers: str) -> Caller:
+        """A client of a new app; writes into `log` what it does and which waits the lab's account asks for."""
+        app = self.new_app("rig", *providers)
+        floors = self._account("fcm")["lab"]["retry_floors"]
+        log.write("floors", app=app.id, **floors)
+        return Caller(self.facts["api_url"], app.key, app.id, log)
+
+    def reopened(self, caller: Caller) -> Caller:
+        """The same client of the platform as it is now, after a new start."""
+        return Caller(self.facts["api_url"], caller.key, caller.app_id, caller.log)
 
     def _account(self, provider: str) -> Any:
         with urllib.request.urlopen(f"{self.facts['lab_url']}/lab/accounts/{provider}", timeout=10) as answer:

@@ -84,6 +84,7 @@ CLIENT_LINES = [
     {"op": "send", "at": 3.0, "key": "k", "body_sha256": "00", "to": {"all": True}, "ttl": 5, "status": 202},
     {"op": "send", "at": 3.5, "key": "k2", "body_sha256": "00", "to": {"all": True}, "status": None, "id": None},
     {"op": "read", "at": 4.0, "status": "completed", "progress": {"targeted": 0}},
+    {"op": "cancel", "at": 4.0},
     {"op": "kill", "at": 4.0, "pid": 7, "begun": 3},
     {"op": "floors", "throttled": 1.0, "transient": 0.5},
     {"op": "stated", "injects": {"cuts": 3}},
@@ -102,6 +103,7 @@ def test_the_clients_log_is_read_line_by_line(tmp_path):
     assert [(request.line, request.id) for request in client.requests] == [(3, NOTE), (4, None)]
     assert client.readings[0].id == NOTE
     assert client.kills[0].begun == 3
+    assert client.cancelled == {NOTE}
     assert client.floors == {APP: {"throttled": 1.0, "transient": 0.5}}
     assert client.stated == {"cuts": 3}
 

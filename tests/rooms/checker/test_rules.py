@@ -240,6 +240,16 @@ def test_a_device_that_changes_after_the_end_is_still_owed_an_outcome():
     assert "lost" in run.kinds()
 
 
+def test_a_device_not_planned_when_the_client_cancelled_was_never_a_target():
+    run = agreeing()
+    run.client.cancelled = {NOTE}
+    del run.database.rows[pair("plain")]
+    del run.lab.arrivals[pair("plain")]
+    assert "lost" not in run.kinds()
+    run.lab.arrivals[pair("plain")] = [arrival(1, "plain")]
+    assert "phantom" in run.kinds()
+
+
 def test_a_device_that_an_earlier_notification_found_dead_is_no_target():
     run = agreeing()
     earlier = request(line=10, at=START - 9, key="key-0", id=OTHER, to={"user": "nobody"})
