@@ -55,9 +55,10 @@ def compose(
 
 
 def weight(body: dict[str, Any]) -> int:
-    """Octets that count against the payload limit: keys and values of `notification` and `data`, as written."""
+    """Octets that count against the payload limit: keys and values of what reaches a device, as they are written."""
     message = body["message"]
-    return sum(len(orjson.dumps(message[name])) for name in ("notification", "data") if name in message)
+    parts = (message.get("notification"), message["data"], message["apns"].get("payload"))
+    return sum(len(orjson.dumps(part)) for part in parts if part is not None)
 
 
 def check(message: Message, options: Options) -> None:

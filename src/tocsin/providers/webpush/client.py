@@ -20,6 +20,7 @@ from tocsin.providers.base import (
     Limits,
     Parcel,
     Refused,
+    Taken,
     Verdict,
 )
 from tocsin.providers.floors import declared, in_force
@@ -114,11 +115,24 @@ class WebPush:
             calls, write_within=max(WRITE_WITHIN - spent, LEAST), answer_within=max(ANSWER_WITHIN - spent, LEAST)
         )
         lab = self._settings.lab if credential.mode is Mode.TEST else None
+        accepted: set[Origin] = set()
+        blamed: list[tuple[int, Origin, CredentialFault]] = []
         async for chunk in ends:
             now = self._clock.now()
-            yield [
-                (indexes[at], verdict(ending, now, believed=_believed(calls[at].origin, lab))) for at, ending in chunk
-            ]
+            said: list[tuple[int, Verdict]] = []
+            for at, ending in chunk:
+                origin = calls[at].origin
+                meant = verdict(ending, now, believed=_believed(origin, lab))
+                if isinstance(meant, CredentialFault):
+                    blamed.append((indexes[at], origin, meant))
+                    continue
+                if isinstance(meant, Taken):
+                    accepted.add(origin)
+                said.append((indexes[at], meant))
+            if said:
+                yield said
+        if blamed:
+            yield [(index, _judged(fault, acquitted=origin in accepted)) for index, origin, fault in blamed]
 
     def _open(self, credential: Credential) -> VapidKeys:
         """The key pair of this version of the credential; raises BadCredential."""
@@ -180,6 +194,12 @@ class _Batch:
             )
             made = self._headers[origin] = ((b"authorization", word), *self._shared)
         return made
+
+
+def _judged(fault: CredentialFault, *, acquitted: bool) -> Verdict:
+    """Whose fault it is: Mozilla answers 401 also for a subscription that was made with another key, so that a
+    credential which the same service has just accepted is not to blame, and the subscription is."""
+    return Refused("sender_mismatch", fault.detail) if acquitted else fault
 
 
 def _believed(origin: Origin, lab: Origin | None) -> bool:

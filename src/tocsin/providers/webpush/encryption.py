@@ -11,13 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-OVERHEAD: Final = 103
-"""Octets a body has over its plaintext: header 86, delimiter 1, tag 16."""
-
 _CURVE: Final = ec.SECP256R1()
 _ECDH: Final = ec.ECDH()
 _RECORD_SIZE: Final = (4096).to_bytes(4, "big")
-_KEY_ID_LENGTH: Final = b"\x41"
 _LAST_RECORD: Final = b"\x02"
 _CEK_INFO: Final = b"Content-Encoding: aes128gcm\x00\x01"
 _NONCE_INFO: Final = b"Content-Encoding: nonce\x00\x01"
@@ -31,14 +27,19 @@ def encrypt(plaintext: bytes, p256dh: bytes, auth: bytes) -> bytes:
 def seal(plaintext: bytes, p256dh: bytes, auth: bytes, sender: ec.EllipticCurvePrivateKey, salt: bytes) -> bytes:
     """As `encrypt`, with the sender's key pair and the salt given: both must be new for every message.
 
-    The HMACs are HKDF of one block, spelled out (RFC 8291 section 3.4, RFC 8188 section 2.2).
+    The HMACs are HKDF of one block, spelled out (RFC 8291 section 3.4).
     """
     receiver = ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, p256dh)
     public = sender.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     agreed = digest(auth, sender.exchange(_ECDH, receiver), "sha256")
     keying = digest(agreed, b"WebPush: info\x00" + p256dh + public + b"\x01", "sha256")
+    return encode(plaintext, keying, salt, public)
+
+
+def encode(plaintext: bytes, keying: bytes, salt: bytes, key_id: bytes) -> bytes:
+    """The aes128gcm body of one last record for this input keying material (RFC 8188 sections 2.1 to 2.3)."""
     pseudorandom = digest(salt, keying, "sha256")
     key = digest(pseudorandom, _CEK_INFO, "sha256")[:16]
     nonce = digest(pseudorandom, _NONCE_INFO, "sha256")[:12]
     record = AESGCM(key).encrypt(nonce, plaintext + _LAST_RECORD, None)
-    return b"".join((salt, _RECORD_SIZE, _KEY_ID_LENGTH, public, record))
+    return b"".join((salt, _RECORD_SIZE, bytes((len(key_id),)), key_id, record))
