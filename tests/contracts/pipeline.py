@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from tocsin.lanes.control import Control
@@ -67,8 +68,8 @@ class Pipeline:
         self.kill_at: Callable[[str], None] = lambda point: None
         self.chunks = 1
         self.accepted: dict[UUID, Accepted] = {}
-        common = {"database": database, "book": self.book, "waker": self.waker}
-        lanes = {"accepted": self.lanes[Name.ACCEPTED], "planned": self.lanes[Name.PLANNED]}
+        common: dict[str, Any] = {"database": database, "book": self.book, "waker": self.waker}
+        lanes: dict[str, Any] = {"accepted": self.lanes[Name.ACCEPTED], "planned": self.lanes[Name.PLANNED]}
         self.planning = Planning(
             **common, **lanes, recall=self._recall, address=self._address, plan=self._plan, page_size=page_size
         )
@@ -173,7 +174,7 @@ class Pipeline:
 
     async def step(self, lane: Name, limit: int = 10) -> int:
         """Carry what a lane has, one by one; how many hints there were."""
-        stage = {Name.ACCEPTED: self.planning, Name.PLANNED: self.sending, Name.RETURNS: self.returning}[lane]
+        stage: Any = {Name.ACCEPTED: self.planning, Name.PLANNED: self.sending, Name.RETURNS: self.returning}[lane]
         claimed = await self.lanes[lane].claim(limit, 40)
         for one in claimed:
             try:
@@ -199,7 +200,10 @@ class Pipeline:
 
     async def expire_leases(self) -> None:
         """The time of a dead worker's lease passes."""
-        await self._all("update ledger.batches set lease_until = now() - interval '1 s' where lease_until is not null")
+        await self._all(
+            "update ledger.batches set lease_until = now() - interval '1 s', woken_at = now() - interval '31 s' "
+            "where lease_until is not null"
+        )
 
     async def hurry(self) -> None:
         """The time that everything waits for has come."""
@@ -224,7 +228,7 @@ class Pipeline:
     async def value(self, statement: str, *args):
         return (await self.rows(statement, *args))[0][0]
 
-    async def status(self, notification_id: UUID) -> str:
+    async def status(self, notification_id: UUID) -> Any:
         return await self.value("select status from ledger.runs where notification_id = $1", notification_id)
 
     async def states(self, notification_id: UUID) -> dict[str, int]:

@@ -2,16 +2,17 @@
 
 import asyncio
 import dataclasses
+from uuid import UUID
 
 import pytest
-
 from tests.contracts.pipeline import Hold, Killed, Pipeline, die_at, settle_down, taken
+
 from tocsin.lanes.lane import Name, Parked
 from tocsin.storage import UniqueViolation
 from tocsin.terms.batches import Answers, Attempt, End, Fenced, NotBegun, Retry, Settlement, Why
 from tocsin.terms.errors import Refused
 from tocsin.terms.handoffs import Learned, PlannedHint, Stopped
-from tocsin.terms.outcomes import OnAmbiguity, State
+from tocsin.terms.outcomes import Class, OnAmbiguity, State
 
 
 @pytest.fixture
@@ -197,7 +198,7 @@ async def test_what_a_dead_worker_had_begun_is_dropped_if_the_caller_wants_no_se
 async def test_a_batch_that_kills_its_workers_is_split_until_the_poison_is_alone(pipeline):
     notification = await pipeline.accept(8)
     poison = pipeline.devices[5]
-    sending: list = []
+    sending: list[UUID] = []
 
     async def reach(_tx, _app, device_ids, _at):
         sending[:] = device_ids
@@ -400,7 +401,7 @@ async def test_doubled_hints_change_nothing(pipeline):
     batches = await pipeline.rows("select batch_no from ledger.batches")
     async with pipeline.database.scope(pipeline.app_id) as tx:
         doubles = [PlannedHint(pipeline.app_id, notification, row["batch_no"]) for row in batches] * 3
-        await pipeline.lanes[Name.PLANNED].put(tx, [Parked(one, "bulk") for one in doubles])
+        await pipeline.lanes[Name.PLANNED].put(tx, [Parked(one, Class.BULK) for one in doubles])
     await pipeline.drain()
     assert set(pipeline.copies.values()) == {1}
     await pipeline.agree(notification)

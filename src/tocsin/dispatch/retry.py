@@ -29,7 +29,7 @@ class Policy:
     floors: RetryFloors
     on_ambiguity: OnAmbiguity
     failures: int = 0
-    random: random.Random = field(default_factory=random.Random)
+    dice: random.Random = field(default_factory=random.Random)
     _drawn: dict[str, float] = field(default_factory=dict)
 
     def fate(self, device_id: UUID, verdict: base.Verdict) -> Fate:
@@ -77,5 +77,5 @@ class Policy:
         """Between the floor and the doubled bound, drawn once per kind and batch."""
         if kind not in self._drawn:
             bound = max(floor, min(floor * 2.0**exponent, _LONGEST))
-            self._drawn[kind] = round(bound * self.random.uniform(1.0, 1.5), 3)
+            self._drawn[kind] = round(bound * self.dice.uniform(1.0, 1.5), 3)
         return self._drawn[kind]

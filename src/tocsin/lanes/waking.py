@@ -7,8 +7,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import structlog
+
 from tocsin.lanes.lane import Name
+from tocsin.storage import Unavailable
 from tocsin.terms.clock import Clock
+
+_log = structlog.get_logger(__name__)
 
 CHANNEL: Final = "tocsin_lanes"
 _GATHER: Final = 0.005
@@ -35,6 +40,8 @@ class Waker:
             due, self._due = self._due, set()
             for lane in sorted(due):
                 await self._notify(CHANNEL, lane)
+        except Unavailable as trouble:
+            _log.info("wake.lost", reason=str(trouble))
         finally:
             self._flush = None
 
