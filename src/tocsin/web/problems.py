@@ -115,7 +115,9 @@ def from_pydantic(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> Ref
 
 
 def _one(error: ErrorDetails, model: type[BaseModel]) -> Refused:
-    where, kind = pointer(error["loc"]), error["type"]
+    # pydantic marks what is wrong with a key of a mapping, not with its value, by a step of its own
+    place = error["loc"][:-1] if error["loc"] and error["loc"][-1] == "[key]" else error["loc"]
+    where, kind = pointer(place), error["type"]
     if kind == "json_invalid":
         return Refused("malformed_json", f"{error['msg']}.")
     if kind == "extra_forbidden":
@@ -124,7 +126,7 @@ def _one(error: ErrorDetails, model: type[BaseModel]) -> Refused:
             "unknown_field",
             f"There is no field {name!r} here.",
             where,
-            did_you_mean(name, _names(model, error["loc"][:-1]), dict(_places(model, ""))),
+            did_you_mean(name, _names(model, error["loc"][:-1]), dict(reversed([*_places(model, "")]))),
         )
     if kind == "missing":
         return Refused("missing_field", f"The field {error['loc'][-1]!r} is required.", where)
@@ -180,8 +182,9 @@ def _names(model: type[BaseModel], path: Sequence[str | int]) -> Sequence[str]:
 
 
 def _places(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
-    """Every field of the model and of the models within, as (name, pointer)."""
+    """Every field of the model and of the models within, as (name, pointer); lists and mappings are left out."""
     for name, annotation in _fields(model).items():
         yield name, f"{prefix}/{name}"
-        for inner in _models(annotation):
-            yield from _places(inner, f"{prefix}/{name}")
+        if typing.get_origin(annotation) not in (list, dict):
+            for inner in _models(annotation):
+                yield from _places(inner, f"{prefix}/{name}")
