@@ -8,7 +8,7 @@ read. There is no task, future or timer for a call; one future tells when the pe
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from h2.errors import ErrorCodes
 from h2.events import (
@@ -181,12 +181,11 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The TLS handshake is done: greet a peer that speaks `h2`, leave any other."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's TLS transport is one by its methods only
         tls = transport.get_extra_info("ssl_object")
         if tls is None or tls.selected_alpn_protocol() != "h2":
             self._fail_ready(NoHttp2(no_http2(self._name)))
-            transport.abort()
+            self._transport.abort()
             return
         self._flush()
 
