@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from tocsin.cli.exits import Stop
 from tocsin.cli.operator import dsn, keyring
@@ -18,9 +18,6 @@ from tocsin.storage.roles import UnsafeDatabase, verify
 from tocsin.tenants.credentials import list_credentials
 from tocsin.tenants.organisations import list_apps
 from tocsin.terms import ids
-
-if TYPE_CHECKING:
-    import aiohttp
 
 SKEW: Final = 2.0
 """Seconds that this machine's clock may differ from the database's."""
@@ -167,14 +164,12 @@ async def _lab(settings: Settings) -> Finding:
     return Finding("lab", True, f"it answers over TLS with a certificate of its own authority ({status} at its root)")
 
 
-async def _get(url: str, trusted: "ssl.SSLContext | None" = None) -> tuple[int, dict[str, Any]]:
+async def _get(url: str, trusted: ssl.SSLContext | None = None) -> tuple[int, dict[str, Any]]:
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=ANSWER)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        answer: aiohttp.ClientResponse
-        async with session.get(url, ssl=trusted or True) as answer:
-            text = await answer.text()
+    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url, ssl=trusted or True) as answer:
+        text = await answer.text()
     try:
         told = json.loads(text)
     except ValueError:

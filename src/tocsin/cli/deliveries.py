@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="One notification on one device.")
 
 @app.command("show")
 def show_(
-    delivery: Annotated[str, typer.Argument(metavar="DELIVERY", help="Which one (dlv_…).")],
+    delivery: Annotated[str, typer.Argument(help="Which one (dlv_…).")],
     api_url: ApiUrl = None,
     api_key: ApiKey = None,
     json: show.Json = False,

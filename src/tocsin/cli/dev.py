@@ -92,22 +92,24 @@ async def _run(stack: "Stack", began: float) -> None:
 
 def _welcome(facts: "Mapping[str, Any]", seconds: float) -> None:
     """What a newcomer needs: where things are, the key, and the next thing to type."""
+    from tocsin.lab import make
+
     key, api = facts["api_key"], facts["api_url"]
     show.line(
         f"""
 Tocsin is ready after {seconds:.1f} s. Ctrl-C ends all of it.
 
-  API    {api}            (reference: {api}/docs)
-  lab    {facts["lab_url"]}/lab        the simulated providers
+  API    {api}   described at {api}/openapi.json
+  lab    {facts["lab_url"]}/lab   the simulated providers
   demo   {api}/demo/#key={key}
-  key    {key}           a test app: it reaches the lab only
+  key    {key}   of a test app: it reaches the lab only
 
-Next, in another terminal, send a push to a simulated phone:
+Next, in another terminal, register a simulated phone and send to it:
 
-  TOKEN=$(curl -s {facts["lab_url"]}/lab/tokens | python3 -c \\
-    'import json,sys; print(next(r["token"] for r in json.load(sys.stdin)["fcm"] if r["name"] == "ok"))')
   curl -X PUT {api}/v1/devices/phone-1 -H 'Authorization: Bearer {key}' \\
-    -H 'Content-Type: application/json' -d '{{"provider": "fcm", "token": "'$TOKEN'", "user_id": "u1"}}'
+    -H 'Content-Type: application/json' \\
+    -d '{{"provider": "fcm", "token": "{make("ok", 1)}", "user_id": "u1"}}'
+
   tocsin send --user u1 --title Hi --body "from Tocsin" --watch
 """
     )

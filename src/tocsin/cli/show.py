@@ -80,10 +80,16 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, empty: s
     if not listed:
         note(empty)
         return
-    grid = Table(*(name.replace("_", " ") for name in columns), box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        grid.add_column(name.replace("_", " "), overflow="fold")
     for row in listed:
         grid.add_row(*("" if row.get(name) is None else str(row[name]) for name in columns))
-    console().print(grid)
+    out = console()
+    # a pipe has no width: nothing is folded there
+    out.print(
+        grid, width=None if out.is_terminal else grid.__rich_measure__(out, out.options.update(width=9999)).maximum
+    )
 
 
 def facts(row: Mapping[str, Any]) -> None:

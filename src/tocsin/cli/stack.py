@@ -22,6 +22,7 @@ from tocsin.cli.supervisor import Crashing, Program, Supervisor
 from tocsin.settings import Settings
 from tocsin.storage.embedded import EmbeddedPostgres, InUse, ServerFailed
 from tocsin.storage.places import NoPlace
+from tocsin.terms import ids
 
 READY_WITHIN: Final = 90.0
 """Seconds the whole may take to come up on a slow machine; warm it takes a few."""
@@ -137,7 +138,7 @@ class Stack:
             {**base, "TOCSIN_DATABASE_KEEPER_URL": dsns.keeper, "TOCSIN_DATABASE_OWNER_URL": dsns.owner},
         )
         made = await self._demo(dsns, lab_url, lab_env)
-        self._facts["api_key"], self._facts["app_id"] = made.api_key, str(made.app_id)
+        self._facts["api_key"], self._facts["app_id"] = made.api_key, ids.show(ids.APP, made.app_id)
         await self._until(f"{api_url}/readyz")
         self._ready = True
         self._describe()

@@ -1,15 +1,19 @@
 """Watching a notification until it has ended: a bar for people, a line of JSON a change for programs."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from tocsin.cli import show
 from tocsin.cli.client import Client
+from tocsin.cli.exits import Exit, Stop
 from tocsin.terms.outcomes import OPEN, STATES
 
 EVERY: Final = 0.25
 """Seconds between two looks."""
+PATIENCE: Final = 10.0
+"""Seconds that the API may be away while one looks on."""
 ENDS: Final = tuple(row.state.value for row in STATES)
 
 
@@ -32,10 +36,24 @@ async def watch(api: Client, notification_id: str) -> dict[str, Any]:
     return await _bar(api, notification_id)
 
 
+async def _look(api: Client, notification_id: str) -> dict[str, Any]:
+    """Where it stands now; an API that is being started again is asked again for a while."""
+    asked = time.monotonic()
+    while True:
+        try:
+            found: dict[str, Any] = await api.call("GET", f"/v1/notifications/{notification_id}")
+        except Stop as stop:
+            if stop.code is not Exit.UNREACHABLE or time.monotonic() - asked > PATIENCE:
+                raise
+            await asyncio.sleep(EVERY)
+        else:
+            return found
+
+
 async def _lines(api: Client, notification_id: str) -> dict[str, Any]:
     before: dict[str, Any] | None = None
     while True:
-        now: dict[str, Any] = await api.call("GET", f"/v1/notifications/{notification_id}")
+        now = await _look(api, notification_id)
         if before is None or (now["status"], now["progress"]) != (before["status"], before["progress"]):
             show.json_line(now)
             before = now
@@ -51,7 +69,7 @@ async def _bar(api: Client, notification_id: str) -> dict[str, Any]:
     with Progress(*columns, console=show.console(errors=True)) as bar:
         task = bar.add_task(notification_id, total=None)
         while True:
-            now: dict[str, Any] = await api.call("GET", f"/v1/notifications/{notification_id}")
+            now = await _look(api, notification_id)
             progress = now["progress"]
             done = sum(progress.get(name) or 0 for name in ENDS)
             bar.update(task, description=now["status"], completed=done, total=progress["targeted"] or None)

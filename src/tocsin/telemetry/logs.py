@@ -48,6 +48,12 @@ def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     return {key: masked(value, key) for key, value in event.items()}
 
 
+def _forget_colours(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Uvicorn says everything twice, once with colours."""
+    event.pop("color_message", None)
+    return event
+
+
 def _as_json(event: Any, **_: Any) -> str:
     return orjson.dumps(event, default=str).decode()
 
@@ -60,6 +66,7 @@ def configure(level: str = "info", layout: str = "json") -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.ExtraAdder(),
+        _forget_colours,
     ]
     last: list[Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -92,3 +99,5 @@ def configure(level: str = "info", layout: str = "json") -> None:
         logging.getLogger(name).propagate = True
     for name in ("alembic", "asyncio", "hpack", "uvicorn.access"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # a pool that cannot connect says so with a trace each time; whoever waits for it says it in a line
+    logging.getLogger("asyncpg").setLevel(logging.ERROR)
