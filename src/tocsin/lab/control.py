@@ -130,15 +130,15 @@ class Control:
         }
 
     def _tokens(self, call: _Call) -> dict[str, Any]:
-        rows = []
+        table: dict[str, list[dict[str, Any]]] = {}
         for row in tokens.rows():
-            entry: dict[str, Any] = {"name": row.name, "provider": row.provider, "happens": row.happens}
+            entry: dict[str, Any] = {"name": row.name, "happens": row.happens}
             if row.provider == "fcm":
                 entry["token"] = tokens.make(row.name, 0)
             else:
                 entry["subscription"] = self._make(row.name, None, MOZILLA, self._state.accounts.vapid_public)
-            rows.append(entry)
-        return {"data": rows}
+            table.setdefault(row.provider, []).append(entry)
+        return table
 
     def _ledger(self, call: _Call) -> dict[str, Any]:
         after = _whole(call.query.get("after"), "after", 0, 0, 2**53)
@@ -182,7 +182,7 @@ class Control:
         if flavour not in FLAVOURS or not isinstance(key, str):
             raise BadInput(f"flavour: expected one of {', '.join(FLAVOURS)}; vapid_public_key: expected base64url")
         try:
-            return {"data": [self._make(kind, seconds, flavour, key) for _ in range(count)]}
+            return {"subscriptions": [self._make(kind, seconds, flavour, key) for _ in range(count)]}
         except ValueError as bad:
             raise BadInput(str(bad)) from None
 

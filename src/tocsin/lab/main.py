@@ -90,7 +90,10 @@ async def run(
 
 async def _serve(directory: Path, host: str, port: int, control_port: int, ready: Ready | None) -> None:
     context = tls_context(directory)
-    state = open_state(directory, asyncio.get_running_loop())
+    try:
+        state = open_state(directory, asyncio.get_running_loop())
+    except ValueError as fault:
+        raise CannotStart(str(fault)) from fault
     control: Handler = Control(state).receive
 
     def control_connection() -> asyncio.Protocol:
