@@ -93,7 +93,8 @@ class EmbeddedPostgres:
             self._child.wait()
             self._child = None
         self.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self._hold()
+        if self._lock is None:  # a server that died under us left us its lock
+            self._hold()
         try:
             await self._launch()
             await self._bootstrap()

@@ -65,24 +65,31 @@ def by_command(directory: Path) -> list[int]:
 
 
 def end(directory: Path, *, patience: float = 10.0) -> None:
-    """End whatever still works in `directory`, cleanly if it can be, and take away the lock file that names nobody."""
+    """End whatever still works in `directory` and take away the lock file that then names nobody.
+
+    A server is asked to shut down cleanly and has `patience` seconds for it. Backends whose server is gone end by
+    themselves as soon as they notice; one that does not (it is stopped, or stuck in a call) is killed.
+    """
     if not directory.exists():
         return
-    for number, seconds in ((signal.SIGINT, patience), (signal.SIGKILL, 2.0)):
-        left = workers(directory)
-        server = postmaster(directory)
-        # the server ends its backends; only those without a server are told themselves
-        _signal([server] if number == signal.SIGINT and server in left else left, number)
-        deadline = time.monotonic() + seconds
-        while left and time.monotonic() < deadline:
-            time.sleep(0.02)
-            left = workers(directory)
-        if not left:
-            break
+    server = postmaster(directory)
+    if server in workers(directory):
+        _signal([server], signal.SIGINT)
+        _wait(directory, patience)
+    for _ in range(2):
+        if left := _wait(directory, 0.5):
+            _signal(left, signal.SIGKILL)
     (directory / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _signal(pids: "list[int]", number: int) -> None:
+def _wait(directory: Path, seconds: float) -> list[int]:
+    deadline = time.monotonic() + seconds
+    while (left := workers(directory)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def _signal(pids: list[int], number: int) -> None:
     for pid in pids:
         try:
             os.kill(pid, number)
