@@ -4,6 +4,8 @@ In: every request before it is routed. Out: its answer, or a problem when someth
 which operation, who, how long and what came of it; never an id of a device or user, a body or a key.
 """
 
+import asyncio
+import contextlib
 import time
 from typing import Any, Final
 
@@ -23,6 +25,11 @@ HEADERS: Final = (
     (b"x-frame-options", b"DENY"),
 )
 """Headers of every answer that does not set its own."""
+
+DRAINED: Final = 16 * 1024 * 1024
+"""Octets of a body that is over the cap which are read and thrown away, so that its caller gets to read why."""
+DRAINED_WITHIN: Final = 10.0
+"""Seconds."""
 
 log = structlog.get_logger("tocsin.web")
 
@@ -80,14 +87,23 @@ class _Passage:
             return await self._receive()
         declared = next((value for name, value in self._scope["headers"] if name == b"content-length"), b"0")
         if int(declared) > self._limit:
-            raise self._too_large()
+            # a caller that waits to be asked for the body (RFC 9110 section 10.1.1) is not asked
+            raise await self._too_large(more=not any(name == b"expect" for name, _ in self._scope["headers"]))
         message = await self._receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise self._too_large()
+            raise await self._too_large(more=message.get("more_body", False))
         return message
 
-    def _too_large(self) -> Refused:
+    async def _too_large(self, *, more: bool) -> Refused:
+        """The refusal, once the caller has sent all: one that still sends would not read the answer."""
+        left = DRAINED
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAINED_WITHIN):
+                while more and left > 0:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    more = message.get("more_body", False)
         return Refused("too_large", f"The body is over {self._limit} octets.")
 
     async def send(self, message: Message) -> None:

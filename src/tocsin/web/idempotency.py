@@ -144,6 +144,6 @@ def _running() -> Refused:
 
 
 async def forget_expired(database: Database) -> None:
-    """Delete the answers whose time is over, of all apps: a chore of the keeper, whose role may see them and no others."""
+    """Delete the answers whose time is over, of all apps: a chore of the keeper, whose role sees no others."""
     async with database.transaction() as tx:
         await tx.execute(SQL.forget_expired)

@@ -143,12 +143,12 @@ def pointer(path: Sequence[str | int]) -> str:
 
 
 def did_you_mean(name: str, names: Sequence[str], places: Mapping[str, str] | None = None) -> str | None:
-    """What was probably meant: one of `names`, or a field of that very name elsewhere (`places`: name → pointer)."""
+    """What was probably meant: a field of that very name elsewhere (`places`: name → pointer), or one of `names`."""
+    if places and name in places:
+        return f"Did you mean {places[name]!r}?"
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"Did you mean {close[0]!r}?"
-    if places and name in places:
-        return f"Did you mean {places[name]!r}?"
     return f"The fields here are: {', '.join(sorted(names))}." if names else None
 
 
