@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows: sizes, names, whose tables a statement names, and what stays in the lab."""
+"""The rules of the house that no linter knows: sizes, names, whose tables a room names, what stays in the lab."""
 
 import ast
 import re

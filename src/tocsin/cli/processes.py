@@ -9,7 +9,7 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 GRACE = 20
 """Seconds that open requests get when the API ends."""
+AGAIN = 1.0
+"""Seconds after which a worker or keeper looks again for a database that is away."""
 
 
 def serve(
@@ -92,13 +94,40 @@ def _begin() -> "Settings":
 
 def _until_signalled(run: "Callable[[Settings, asyncio.Event], Awaitable[Any]]", settings: "Settings") -> None:
     """Run a process until a signal asks it to end; it then ends in its own time."""
+    import structlog
     import uvloop
+
+    from tocsin.storage import Unavailable
+
+    log = structlog.get_logger(__name__)
 
     async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run(settings, stop)
+        while not stop.is_set():
+            try:
+                await run(settings, stop)
+            except Unavailable as away:
+                log.warning("database.away", reason=str(away), again_in=AGAIN)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), AGAIN)
 
-    with contextlib.suppress(KeyboardInterrupt):
+    with _said(), contextlib.suppress(KeyboardInterrupt):
         uvloop.run(main())
+
+
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
+    """What keeps a process from starting, in words and without a trace."""
+    from tocsin.ledger.receipts import BadReceiptKey
+    from tocsin.storage.roles import UnsafeDatabase
+    from tocsin.tenants.vault import BadKeyring
+    from tocsin.wiring import Misconfigured
+
+    try:
+        yield
+    except (Misconfigured, BadKeyring, BadReceiptKey) as wrong:
+        raise Stop(Exit.USAGE, str(wrong)) from None
+    except UnsafeDatabase as unsafe:
+        raise Stop(Exit.FAILED, f"this database would break a promise:\n  {unsafe}", "Run `tocsin doctor`.") from None

@@ -86,10 +86,9 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, empty: s
     for row in listed:
         grid.add_row(*("" if row.get(name) is None else str(row[name]) for name in columns))
     out = console()
-    # a pipe has no width: nothing is folded there
-    out.print(
-        grid, width=None if out.is_terminal else grid.__rich_measure__(out, out.options.update(width=9999)).maximum
-    )
+    if not out.is_terminal:  # a pipe has no width: nothing is folded there
+        out.width = max(out.width, console().measure(grid, options=out.options.update(max_width=9999)).maximum)
+    out.print(grid)
 
 
 def facts(row: Mapping[str, Any]) -> None:

@@ -195,6 +195,7 @@ class Stack:
                 await asyncio.sleep(0.1)
             quick = quick + 1 if time.monotonic() - began < 5.0 else 0
             self._say("postgres ended; starting it again")
+            self._describe()
             await asyncio.sleep(min(0.25 * quick, 5.0))
             try:
                 await server.stop()
