@@ -23,7 +23,7 @@ class Taken(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """The provider refused for good. `code` is an outcome code of state `rejected`; `detail` the provider's own code."""
+    """The provider refused for good. `code` is an outcome code of state `rejected`; `detail` is the provider's."""
 
     code: str
     detail: str

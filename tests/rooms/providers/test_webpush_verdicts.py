@@ -59,7 +59,7 @@ TABLE: list[tuple[Ending, Verdict]] = [
     (mozilla(400, 110), Refused("invalid_payload", "400 errno 110")),
     (mozilla(400, 111), Refused("invalid_payload", "400 errno 111")),
     (mozilla(400, 113), Refused("invalid_payload", "400 errno 113")),
-    (mozilla(400, 108), Refused("invalid_token", "400 errno 108")),
+    (mozilla(400, 108), Refused("invalid_payload", "400 errno 108")),
     (mozilla(400, True), Refused("invalid_payload", "400")),
     (mozilla(400, [108]), Refused("invalid_payload", "400")),
     (apple(400, "BadWebPushTopic"), Refused("invalid_payload", "400 BadWebPushTopic")),

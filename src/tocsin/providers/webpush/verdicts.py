@@ -29,9 +29,6 @@ _KNOWN: Final = ("fcm.googleapis.com", "push.services.mozilla.com", "push.apple.
 _LONGEST_REF: Final = 512
 _LONGEST_CODE: Final = 64
 
-_ROUTER_TYPE: Final = 108
-"""The one errno of Mozilla's that says more than its status: the address is of no kind of device there is."""
-
 
 def known(host: str) -> bool:
     """Whether the host is of a vendor whose answers about a credential are believed."""
@@ -82,7 +79,7 @@ def _answered(answer: Answered, now: datetime, *, believed: bool) -> Verdict:
         case status if status == 408 or not 400 <= status < 500:
             return Transient(detail, retry_after.seconds(answer, now))
         case _:
-            return Refused("invalid_token" if errno == _ROUTER_TYPE else "invalid_payload", detail)
+            return Refused("invalid_payload", detail)
 
 
 def _identity(status: int, reason: str | None, detail: str, *, believed: bool) -> Verdict:
