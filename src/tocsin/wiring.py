@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
@@ -140,8 +140,13 @@ class Movers:
 
 
 def routers(
-    settings: Settings, database: Database, movers: Movers, vendors: Mapping[str, Provider], clock: Clock
-) -> Sequence[Any]:
+    settings: Settings,
+    database: Database,
+    movers: Movers,
+    vendors: Mapping[str, Provider],
+    clock: Clock,
+    receipt_key: bytes,
+) -> Sequence[APIRouter]:
     """Every door of the API, joined to what is behind it."""
 
     async def check(tx: Tx, app_id: UUID, message: Message, options: Options) -> None:
@@ -168,7 +173,7 @@ def routers(
             database=database,
             control=movers.control,
             names=audience.names,
-            receipt_key=_receipt_key(settings),
+            receipt_key=receipt_key,
         ),
         pages.routes(database=database),
     ]
@@ -220,10 +225,11 @@ class Api:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[FastAPI]:
         clock = SystemClock()
+        key = _receipt_key(self._settings)
         vendors = Vendors(self._settings, clock)
         async with _database(self._settings) as database:
             movers = Movers(database, clock)
-            doors = routers(self._settings, database, movers, vendors.by_name, clock)
+            doors = routers(self._settings, database, movers, vendors.by_name, clock, key)
             yield create(doors, authenticator=KeyAuthenticator(database, clock))
 
 

@@ -67,7 +67,7 @@ def routes(*, database: Database, check: Check, unknown: Unknown, admit: Admit, 
             message = request.content.message()
             await check(tx, caller.app_id, message, request.chosen())
             await _check_devices(tx, caller.app_id, request)
-            accepted = (await accept(tx, caller.app_id, request, now=await store.now(tx))).value
+            accepted = await accept(tx, caller.app_id, request, now=await store.now(tx))
             await admit(tx, accepted, message)
             return answer(202, _shown(accepted))
 

@@ -1,12 +1,12 @@
 """What travels between the rooms: hints on the lanes and values from step to step.
 
-Lanes carry ids and a number, never content. A step answers `Next`, `Stopped` or `Again`; an exception is a defect.
+Lanes carry ids and a number, never content. A step answers with values, many at a time; an exception is a defect.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from tocsin.terms.outcomes import Class, OnAmbiguity, State
@@ -160,27 +160,12 @@ class Unreached(NamedTuple):
     code: str
 
 
-# ------------------------------------------------------------------ what a step answers
-
-
-@dataclass(frozen=True, slots=True)
-class Next:
-    """Go on with this value."""
-
-    value: Any
+# ------------------------------------------------------------------ what ends a whole batch
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The item ends here, in this state, for this reason."""
+    """Everything in the batch ends here, in this state, for this reason."""
 
     state: State
     code: str
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """Come back: with this cursor, or at this time."""
-
-    cursor: UUID | None = None
-    due_at: datetime | None = None
