@@ -1,12 +1,11 @@
 """What the adapters are tested with: a wire that answers as told and remembers, a clock moved by hand, parcels."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
-
-import orjson
 
 from tocsin.providers.base import Credential, Parcel, Verdict
 from tocsin.terms.handoffs import Message, Options, Reached
@@ -78,7 +77,7 @@ class HandClock:
 
 
 def answer(status: int, body: Any = None, *headers: tuple[bytes, bytes]) -> Answered:
-    octets = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
+    octets = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     return Answered(status, headers, octets)
 
 
