@@ -148,3 +148,48 @@ async def give_credential(database: Database, app_id: UUID, provider: str, publi
     return await add_credential(
         database, KEYRING, app_id, provider=provider, name="main", secret={"a": "b"}, check=lambda *_: public
     )
+
+
+def conforms(app: Any, method: str, path: str, reply: Reply) -> None:
+    """Check a reply against what the API says of itself: its status, and every member of its body."""
+    document = app.openapi()
+    described = document["paths"][path][method.lower()]["responses"]
+    assert str(reply.status) in described, f"{method} {path} does not describe {reply.status}"
+    content = described[str(reply.status)].get("content", {})
+    if not reply.body:
+        assert reply.status == 204
+        return
+    assert reply.headers["Content-Type"].partition(";")[0] in content
+    schema = content.get("application/json", {}).get("schema")
+    if schema:
+        _fits(document, schema, reply.json, path)
+
+
+def _fits(document: Any, schema: Any, value: Any, where: str) -> None:
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        assert any(_may_fit(document, each, value, where) for each in schema["anyOf"]), f"{where}: {value!r}"
+        return
+    if "const" in schema:
+        assert value == schema["const"], where
+    if "enum" in schema:
+        assert value in schema["enum"], where
+    kinds = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
+    if schema.get("type") in kinds:
+        assert isinstance(value, kinds[schema["type"]]), f"{where}: {value!r} is no {schema['type']}"
+    if "properties" in schema:
+        assert set(value) == set(schema["properties"]), where
+        for name, inner in schema["properties"].items():
+            _fits(document, inner, value[name], f"{where}/{name}")
+    if isinstance(value, list) and "items" in schema:
+        for index, each in enumerate(value):
+            _fits(document, schema["items"], each, f"{where}/{index}")
+
+
+def _may_fit(document: Any, schema: Any, value: Any, where: str) -> bool:
+    try:
+        _fits(document, schema, value, where)
+    except AssertionError:
+        return False
+    return True
