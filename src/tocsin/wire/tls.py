@@ -30,10 +30,12 @@ def explain(failure: BaseException, name: str) -> str:
     match failure:
         case ssl.SSLCertVerificationError():
             return f"the certificate of {name} was not accepted: {failure.verify_message}"
-        case ssl.SSLError() if failure.reason and "NO_APPLICATION_PROTOCOL" in failure.reason:
+        case NoHttp2():
+            return str(failure)
+        case ssl.SSLError() if _declined_h2(failure):
             return no_http2(name)
         case ssl.SSLError():
-            return f"the TLS handshake with {name} failed: {failure.reason or failure}"
+            return f"the TLS handshake with {name} failed: {failure}"
         case socket.gaierror():
             return f"the name {name} does not resolve: {failure.strerror}"
         case ConnectionRefusedError():
@@ -51,6 +53,9 @@ def no_http2(name: str) -> str:
 
 def lasting(failure: BaseException) -> bool:
     """Whether trying again at once cannot help: the peer's certificate or its protocol is at fault."""
-    if isinstance(failure, ssl.SSLError) and failure.reason and "NO_APPLICATION_PROTOCOL" in failure.reason:
-        return True
-    return isinstance(failure, ssl.SSLCertVerificationError | NoHttp2)
+    return isinstance(failure, ssl.SSLCertVerificationError | NoHttp2) or _declined_h2(failure)
+
+
+def _declined_h2(failure: BaseException) -> bool:
+    """Whether the peer ended the handshake by the alert `no_application_protocol` (RFC 7301 section 3.2)."""
+    return isinstance(failure, ssl.SSLError) and "NO_APPLICATION_PROTOCOL" in (getattr(failure, "reason", None) or "")
