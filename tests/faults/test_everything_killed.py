@@ -32,7 +32,7 @@ def mortal():
 
 async def test_what_waits_for_retry_after_survives_the_end_of_every_process(mortal, client_log):
     client_log.write("stated", injects={"kills": 2, "fault:throttled": WAITING})
-    async with mortal.caller(client_log, "fcm") as caller:
+    async with await mortal.caller(client_log, "fcm") as caller:
         await caller.import_devices(
             {"id": f"phone-{n}", "provider": "fcm", "token": fcm_token("throttled", n, RETRY_AFTER)}
             for n in range(WAITING)

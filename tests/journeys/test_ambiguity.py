@@ -31,7 +31,7 @@ async def test_drop_never_makes_a_second_copy(platform, caller):
 
 
 async def test_a_stream_the_provider_refused_is_sent_again_without_doubt(platform, caller):
-    await platform.lab.inject(kind="refuse", name="refuse", count=3)
+    await platform.lab.inject(kind="refuse", name="refuse", provider="fcm", count=3)
     try:
         for n in range(5):
             await caller.register(f"phone-{n}", token=fcm_token("ok", f"refused-{n}"))
@@ -47,7 +47,7 @@ async def test_a_stream_the_provider_refused_is_sent_again_without_doubt(platfor
 
 
 async def test_a_connection_that_goes_away_doubles_nothing(platform, caller):
-    await platform.lab.inject(kind="goaway", name="goaway", count=2)
+    await platform.lab.inject(kind="goaway", name="goaway", provider="fcm", count=2)
     try:
         for n in range(40):
             await caller.register(f"phone-{n}", token=fcm_token("ok", f"goaway-{n}"))

@@ -21,7 +21,7 @@ async def many_phones(caller, count=MANY):
 @pytest.fixture
 async def slow_provider(platform):
     """The provider answers half a second later, so that there is a half-way."""
-    await platform.lab.inject(kind="latency", name="slow", latency_ms=[400, 600])
+    await platform.lab.inject(kind="latency", name="slow", provider="fcm", latency_ms=[400, 600])
     yield
     await platform.lab.heal()
 

@@ -39,7 +39,7 @@ async def test_a_dead_token_retires_its_device_and_a_registration_brings_it_back
 
 
 async def test_a_device_registered_anew_survives_the_death_of_its_old_token(platform, caller):
-    await platform.lab.inject(kind="latency", name="late", latency_ms=[3000, 3000])
+    await platform.lab.inject(kind="latency", name="late", provider="fcm", latency_ms=[3000, 3000])
     try:
         await caller.register("phone", token=fcm_token("dead", 3), user="u1")
         sent = await caller.send({"user": "u1"})
@@ -50,7 +50,7 @@ async def test_a_device_registered_anew_survives_the_death_of_its_old_token(plat
         # the provider has judged the old token, and its answer is still on its way
         await caller.register("phone", token=fcm_token("ok", 3), user="u1")
         ended = await caller.until_ended(sent["id"], within=15)
-        assert ended["progress"]["rejected"] == 1
+        assert ended["progress"]["rejected"] == 1, ended["progress"]
     finally:
         await platform.lab.heal()
     await asyncio.sleep(1.5)

@@ -43,7 +43,7 @@ async def tokens(platform, provider, names):
 
 async def scenarios(platform, provider):
     table = await platform.lab.call("GET", "/lab/tokens")
-    return {row["name"] for row in table["data"] if row["provider"] == provider}
+    return {row["name"] for row in table[provider]}
 
 
 async def ends(caller, notification, *, within):

@@ -5,6 +5,7 @@ In: an app's key and a log. Out: the API's JSON. An answer outside 2xx is raised
 
 import asyncio
 import hashlib
+import io
 import json
 import time
 import uuid
@@ -77,7 +78,7 @@ class Caller:
         return reply
 
     def _registered(self, external_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The log's line of a registration, of which `body` has the provider, the user and the token or subscription."""
+        """The log's line of a registration: `body` has the provider, the user and the token or subscription."""
         subscription = body.get("subscription")
         return {
             "op": "register",
@@ -107,7 +108,7 @@ class Caller:
 
     async def _import(self, lines: Sequence[Mapping[str, Any]]) -> None:
         assert self._session is not None
-        text = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        text = io.BytesIO(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
         headers = {"content-type": "application/x-ndjson"}
         async with self._session.post(f"{self.api_url}/v1/devices/import", data=text, headers=headers) as answer:
             answers = [json.loads(line) async for line in answer.content]

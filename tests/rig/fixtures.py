@@ -50,14 +50,14 @@ def client_log(tmp_path: Path) -> Iterator[ClientLog]:
 @pytest.fixture
 async def caller(platform: Platform, client_log: ClientLog) -> AsyncIterator[Caller]:
     """A client with an app of its own that has credentials for FCM and Web Push."""
-    async with platform.caller(client_log, "fcm", "webpush") as made:
+    async with await platform.caller(client_log, "fcm", "webpush") as made:
         yield made
 
 
 @pytest.fixture
 async def other_caller(platform: Platform, client_log: ClientLog) -> AsyncIterator[Caller]:
     """A client with another app, of the same log."""
-    async with platform.caller(client_log, "fcm") as made:
+    async with await platform.caller(client_log, "fcm") as made:
         yield made
 
 

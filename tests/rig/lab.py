@@ -39,7 +39,7 @@ class LabControl:
     async def subscriptions(self, count: int, kind: str = "ok") -> list[dict[str, Any]]:
         """Web Push subscriptions whose private keys the lab holds."""
         reply = await self.call("POST", "/lab/subscriptions", {"count": count, "kind": kind})
-        given: list[dict[str, Any]] = reply["data"]
+        given: list[dict[str, Any]] = reply["subscriptions"]
         return given
 
     async def inject(self, **rule: Any) -> Any:

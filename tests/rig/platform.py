@@ -3,7 +3,9 @@
 In: an empty directory. Out: where things are, apps made through the command line, a reading role for the checker.
 """
 
+import asyncio
 import contextlib
+import io
 import json
 import os
 import signal
@@ -11,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from urllib.parse import quote, urlsplit
 from tests.rig.caller import Caller
 from tests.rig.lab import LabControl
 from tests.rig.log import ClientLog
+
+from tocsin.cli import main
 
 ROOT = Path(__file__).parents[2]
 _TOCSIN = [sys.executable, "-m", "tocsin.cli"]
@@ -138,21 +142,29 @@ class Platform:
         assert done.returncode == 0, f"tocsin {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return json.loads(done.stdout)
 
+    def operate(self, *words: str) -> Any:
+        """The same within this process, which has loaded the command line once: for the many apps that tests need."""
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), _environment(TOCSIN_DATA_DIR=str(self.directory)):
+            code = main([*words, "--json"])
+        assert code == 0, f"tocsin {' '.join(words)}: {code} {printed.getvalue()}"
+        return json.loads(printed.getvalue())
+
     def new_app(self, name: str, *providers: str) -> App:
-        """A test app of its own with a key, and credentials of the lab for these providers."""
+        """A test app of its own with a key, and credentials of the lab for these providers. Needs a free thread."""
         if self._tenant is None:
-            self._tenant = self.tocsin("tenants", "create", "rig")["id"]
-        app = self.tocsin("apps", "create", name, "--tenant", self._tenant)["id"]
+            self._tenant = self.operate("tenants", "create", "rig")["id"]
+        app = self.operate("apps", "create", name, "--tenant", self._tenant)["id"]
         for provider in providers:
             file = self.directory / f"{provider}.json"
             if not file.exists():
                 file.write_text(json.dumps(self._account(provider)))
-            self.tocsin("credentials", "add", str(file), "--app", app, "--provider", provider)
-        return App(app, self.tocsin("keys", "create", "--app", app)["key"])
+            self.operate("credentials", "add", str(file), "--app", app, "--provider", provider)
+        return App(app, self.operate("keys", "create", "--app", app)["key"])
 
-    def caller(self, log: ClientLog, *providers: str) -> Caller:
+    async def caller(self, log: ClientLog, *providers: str) -> Caller:
         """A client of a new app; writes into `log` what it does and which waits the lab's account asks for."""
-        app = self.new_app("rig", *providers)
+        app = await asyncio.to_thread(self.new_app, "rig", *providers)
         floors = self._account("fcm")["lab"]["retry_floors"]
         log.write("floors", app=app.id, **floors)
         return Caller(self.facts["api_url"], app.key, app.id, log)
@@ -164,6 +176,18 @@ class Platform:
     def _account(self, provider: str) -> Any:
         with urllib.request.urlopen(f"{self.facts['lab_url']}/lab/accounts/{provider}", timeout=10) as answer:
             return json.load(answer)
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """These environment variables, for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def _alive(pid: int) -> bool:
