@@ -32,6 +32,7 @@ class H2Client:
             settings = {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window}
             self._h2.local_settings = h2.settings.Settings(client=True, initial_values=settings)
         self._window = window
+        self._octets = b""
         self._waiting: dict[int, tuple[Outcome, asyncio.Future[Outcome]]] = {}
         self.goaway: int | None = None
         self.settings = asyncio.get_running_loop().create_future()
@@ -87,7 +88,7 @@ class H2Client:
     async def _read(self) -> None:
         try:
             while octets := await self._reader.read(65536):
-                for event in self._h2.receive_data(octets):
+                for event in self._h2.receive_data(self._without_goaway(octets)):
                     self._take(event)
                 self._write()
         except (ConnectionError, ssl.SSLError):
@@ -101,11 +102,26 @@ class H2Client:
             if not self.closed.done():
                 self.closed.set_result(None)
 
+    def _without_goaway(self, octets: bytes) -> bytes:
+        """Whole frames, less a GOAWAY: once it has seen one, the h2 library takes no more of the earlier streams."""
+        self._octets += octets
+        frames = []
+        while len(self._octets) >= 9 and len(self._octets) >= (end := 9 + int.from_bytes(self._octets[:3], "big")):
+            frame, self._octets = self._octets[:end], self._octets[end:]
+            if frame[3] == 7:
+                self.goaway = int.from_bytes(frame[9:13], "big")
+            else:
+                frames.append(frame)
+        return b"".join(frames)
+
+    def ignore_the_limit(self) -> None:
+        """Open more streams than the server announced."""
+        self._h2.remote_settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = 1000
+        self._h2.remote_settings.acknowledge()
+
     def _take(self, event: Any) -> None:
         if isinstance(event, h2.events.RemoteSettingsChanged) and not self.settings.done():
             self.settings.set_result({int(code): change.new_value for code, change in event.changed_settings.items()})
-        elif isinstance(event, h2.events.ConnectionTerminated):
-            self.goaway = event.last_stream_id
         waiting = self._waiting.get(getattr(event, "stream_id", 0) or 0)
         if waiting is None:
             return

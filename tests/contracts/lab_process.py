@@ -34,12 +34,12 @@ class LabProcess:
         described = self.directory / "lab.json"
         described.unlink(missing_ok=True)
         command = [sys.executable, "-c", _PROGRAM, str(self.directory), str(self.port), str(self.control_port)]
-        self._process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        with (self.directory / "words").open("wb") as words:
+            self._process = subprocess.Popen(command, stderr=words)
         until = time.monotonic() + seconds
         while not described.exists():
             if self._process.poll() is not None:
-                assert self._process.stderr is not None
-                raise RuntimeError(f"the lab ended: {self._process.stderr.read().decode()}")
+                raise RuntimeError(f"the lab ended: {self.words()}")
             if time.monotonic() > until:
                 self.kill()
                 raise RuntimeError("the lab did not start in time")
@@ -91,6 +91,10 @@ class LabProcess:
         count: int = self.ask("/lab")["ledger"]["lines"]
         return count
 
+    def words(self) -> str:
+        """What the process wrote to its standard error: nothing, if all is well."""
+        return (self.directory / "words").read_text("utf-8", "replace")
+
     def kill(self) -> None:
         self._end(signal.SIGKILL)
 
@@ -105,7 +109,5 @@ class LabProcess:
         if process.poll() is None:
             os.kill(process.pid, number)
         status = process.wait(timeout=10)
-        assert process.stderr is not None
-        process.stderr.close()
         self._process = None
         return status

@@ -5,6 +5,7 @@ Announces 100 concurrent streams as FCM does; a stream beyond them is refused wi
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import cast
 
@@ -122,7 +123,7 @@ class OverH2(asyncio.Protocol):
         if self._last_stream is not None and stream > self._last_stream:
             return
         if len(self._arriving) + len(self._pending) >= MAX_STREAMS:
-            self._h2.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
+            self._reset(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
             return
         self._arriving[stream] = (event.headers, [])
 
@@ -137,8 +138,9 @@ class OverH2(asyncio.Protocol):
         arriving[1].append(event.data)
         if len(arriving[1]) > 1 and sum(map(len, arriving[1])) > BODY_LIMIT:
             del self._arriving[event.stream_id]
-            self._respond(event.stream_id, Answer(413, (), b""))
-            self._h2.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
+            with contextlib.suppress(h2.exceptions.ProtocolError):  # given up in the same read
+                self._respond(event.stream_id, Answer(413, (), b""))
+            self._reset(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
 
     def _whole(self, stream: int) -> None:
         arriving = self._arriving.pop(stream, None)
@@ -158,12 +160,16 @@ class OverH2(asyncio.Protocol):
             self._go_away(stream)
             return
         if reply.ending is Ending.REFUSED:
-            self._h2.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
+            self._reset(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
             return
         self._pending.add(stream)
         self._last_taken = max(self._last_taken, stream)
         if reply.ending is not Ending.SILENT:
             self._timers.after(reply.delay, self, stream, reply)
+
+    def _reset(self, stream: int, code: h2.errors.ErrorCodes) -> None:
+        with contextlib.suppress(h2.exceptions.ProtocolError):  # the client has ended or given up the stream meanwhile
+            self._h2.reset_stream(stream, code)
 
     def _forget(self, stream: int) -> None:
         self._arriving.pop(stream, None)
@@ -181,7 +187,7 @@ class OverH2(asyncio.Protocol):
         if reply.ending is Ending.CUT_CONNECTION:
             self._transport.abort()
         elif reply.ending is Ending.CUT:
-            self._h2.reset_stream(stream, h2.errors.ErrorCodes.INTERNAL_ERROR)
+            self._reset(stream, h2.errors.ErrorCodes.INTERNAL_ERROR)
         else:
             assert reply.answer is not None
             self._respond(stream, reply.answer)
@@ -225,7 +231,7 @@ class OverH2(asyncio.Protocol):
         frame = hyperframe.frame.GoAwayFrame(0, last_stream_id=self._last_stream, error_code=0)
         self._transport.write(frame.serialize())
         if stream < self._last_stream:
-            self._h2.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
+            self._reset(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
         for other in [s for s in self._arriving if s > self._last_stream]:
             del self._arriving[other]
         asyncio.get_running_loop().call_later(_DRAIN_SECONDS, self._close)

@@ -2,7 +2,7 @@
 
 An FCM token of scenario `throttled` begins `lab-throttled` (filled up with `_` to at least 11 characters) before its
 colon; a Web Push endpoint's last path segment begins `lab-throttled.`. A number after the name, as in
-`lab-throttled-30`, sets the scenario's seconds. All the rest is free, so that there is no end of distinct ones.
+`lab-throttled-30`, sets the seconds of a scenario that has any. All the rest is free: there is no end of distinct ones.
 Refuses scenario names that are not in the table.
 """
 
@@ -92,15 +92,19 @@ def read_marker(text: str, provider: str) -> Marker | None:
     scenario = SCENARIOS.get(match[1]) if match else None
     if match is None or scenario is None or getattr(scenario, provider) is None:
         return None
+    if match[2] and scenario.seconds is None:
+        return None
     return Marker(scenario.name, float(match[2]) if match[2] else scenario.seconds)
 
 
 def write_marker(scenario: str, seconds: int | None = None) -> str:
-    """The marker of a scenario; raises ValueError for one that is not in the table or seconds beyond 0–9999."""
+    """The marker of a scenario; raises ValueError for one that is not in the table and for seconds it cannot take."""
     if scenario not in SCENARIOS:
         raise ValueError(f"{scenario!r} is not a scenario of the lab; there are: {', '.join(SCENARIOS)}")
     if seconds is None:
         return f"lab-{scenario}"
+    if SCENARIOS[scenario].seconds is None:
+        raise ValueError(f"the scenario {scenario!r} takes no seconds")
     if not 0 <= seconds <= 9999:
         raise ValueError(f"a marker's seconds are 0 to 9999, not {seconds}")
     return f"lab-{scenario}-{seconds}"
