@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from tocsin.storage import leftovers
 from tocsin.storage.embedded import EmbeddedPostgres, InUse, ServerFailed
+from tocsin.storage.places import NoPlace
 
 PARENT = """
 import asyncio, pathlib, sys
@@ -241,6 +243,32 @@ async def test_backends_that_outlive_a_killed_server_do_not_stop_the_next(server
     await server.stop()
 
 
+async def test_a_start_is_tried_again_while_backends_of_a_killed_server_hold_its_memory(server_dir, monkeypatch):
+    server = EmbeddedPostgres(server_dir / "d")
+    await server.start()
+    connection = await asyncpg.connect(server.dsns().app)
+    os.kill(connection.get_server_pid(), signal.SIGSTOP)
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    until(lambda: not server.running)
+    end, calls = leftovers.end, []
+
+    def late(directory: Path) -> None:
+        calls.append(directory)
+        if len(calls) > 1:
+            end(directory)
+        else:  # as if the backend had not been seen
+            (directory / "postmaster.pid").unlink()
+
+    monkeypatch.setattr(leftovers, "end", late)
+    await server.start()
+    assert len(calls) == 2
+    assert "shared memory" in (server_dir / "d" / "postgres.log").read_text()
+    await works(server)
+    connection.terminate()
+    await server.stop()
+
+
 async def test_a_stale_lock_file_that_names_somebody_else_does_not_stop_a_start(server_dir):
     server = EmbeddedPostgres(server_dir / "d")
     await server.start()
@@ -347,6 +375,18 @@ async def test_erasing_what_is_not_there_does_nothing(server_dir):
     (server_dir / "empty").mkdir()
     EmbeddedPostgres(server_dir / "empty").erase()
     assert list((server_dir / "empty").iterdir()) == []
+
+
+async def test_a_database_whose_files_are_gone_can_be_erased_and_made_anew(server_dir):
+    server = EmbeddedPostgres(server_dir / "d")
+    await server.start()
+    await server.stop()
+    shutil.rmtree(server_dir / "d" / "postgres")
+    with pytest.raises(NoPlace, match="gone or cannot be reached"):
+        await server.start()
+    server.erase()
+    async with server:
+        await works(server)
 
 
 async def test_a_start_that_is_cancelled_leaves_no_process(server_dir):

@@ -1,6 +1,9 @@
 """Wake-ups: LISTEN and NOTIFY on connections of their own, made anew when lost."""
 
 import asyncio
+import os
+import signal
+import time
 from collections.abc import AsyncGenerator
 
 import asyncpg
@@ -50,6 +53,65 @@ async def test_a_lost_line_is_made_anew_and_says_that_something_may_have_been_mi
     await database.notify("bell", "after")  # the connection that speaks was ended too
     assert await following(stream) == "after"
     await stream.aclose()
+
+
+async def test_a_line_that_is_lost_while_waited_on_is_made_anew(
+    database: Database, database_dsns: Dsns, postgres: EmbeddedPostgres
+):
+    stream = database.listen("bell")
+    assert await following(stream) is None
+    hearing = asyncio.ensure_future(following(stream))
+    await asyncio.sleep(0.05)
+    await end_sessions(postgres, database_dsns)
+    assert await hearing is None
+    await database.notify("bell", "after")
+    assert await following(stream) == "after"
+    await stream.aclose()
+
+
+async def test_a_line_that_hangs_is_given_up_and_made_anew(database_dsns: Dsns, monkeypatch):
+    line = Line(database_dsns.app, 0.2, silence=0.05)
+    dialled: list[int] = []
+    dial = line._dial
+
+    async def noted() -> "asyncpg.Connection[asyncpg.Record]":
+        connection = await dial()
+        dialled.append(connection.get_server_pid())
+        return connection
+
+    monkeypatch.setattr(line, "_dial", noted)
+    stream = line.listen("bell")
+    assert await following(stream) is None
+    os.kill(dialled[0], signal.SIGSTOP)  # as when a network swallows everything
+    try:
+        assert await following(stream) is None
+        assert len(dialled) == 2
+    finally:
+        os.kill(dialled[0], signal.SIGCONT)
+    await stream.aclose()
+
+
+async def test_a_word_is_said_even_if_the_session_ended_without_our_noticing(database_dsns: Dsns):
+    line = Line(database_dsns.app, 5.0)
+    stream = line.listen("bell")
+    assert await following(stream) is None
+    await line.notify("bell", "one")
+    assert line._speaker is not None
+    os.kill(line._speaker.get_server_pid(), signal.SIGTERM)
+    time.sleep(0.3)  # the loop stands still, so the end of the connection is not read before it is used
+    await line.notify("bell", "two")
+    assert [await following(stream), await following(stream)] == ["one", "two"]
+    await stream.aclose()
+    await line.close()
+
+
+async def test_what_cannot_be_said_is_an_error_of_the_caller(database: Database):
+    with pytest.raises(asyncpg.InvalidParameterValueError, match="payload string too long"):
+        await database.notify("bell", "x" * 8000)
+    stream = database.listen("bell")
+    assert await following(stream) is None
+    with pytest.raises(ValueError, match="on purpose"):
+        await stream.athrow(ValueError("on purpose"))
 
 
 async def test_a_flood_becomes_one_reminder_to_look(database: Database, monkeypatch):

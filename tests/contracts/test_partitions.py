@@ -154,6 +154,19 @@ async def test_a_table_left_over_from_an_interrupted_making_is_replaced(database
     assert set(await partitions.make_ahead(database_dsns.owner, 8)) == names(day)
 
 
+async def test_what_is_missing_can_be_asked(database_dsns: Dsns):
+    assert await partitions.missing(database_dsns.owner, 7) == []
+    assert set(await partitions.missing(database_dsns.owner, 8)) == names(partitions.today() + timedelta(days=8))
+
+
+async def test_a_table_that_only_looks_like_a_partition_is_kept(database_dsns: Dsns):
+    connection = await asyncpg.connect(database_dsns.owner)
+    await connection.execute("create table content.backup_20200101 (x integer)")
+    assert await partitions.drop_past(database_dsns.owner, 1) == []
+    assert await connection.fetchval("select to_regclass('content.backup_20200101') is not null")
+    await connection.close()
+
+
 async def test_todays_partitions_cannot_be_asked_away(database_dsns: Dsns):
     with pytest.raises(ValueError, match="one day at least"):
         await partitions.drop_past(database_dsns.owner, 0)

@@ -1,7 +1,11 @@
 """The pool: scopes that carry nothing over, and a database that comes and goes."""
 
 import asyncio
+import os
 import random
+import signal
+import time
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -10,6 +14,7 @@ from tests.conftest import DemoApp
 
 from tocsin.storage import CommitUnknown, Database, LockTimeout, Tx, Unavailable, UniqueViolation
 from tocsin.storage.embedded import Dsns, EmbeddedPostgres
+from tocsin.storage.pool import _session
 from tocsin.storage.roles import APP
 from tocsin.terms import ids
 
@@ -145,6 +150,78 @@ async def test_sessions_that_are_ended_while_idle_are_replaced(
     await end_sessions(postgres, database_dsns)
     async with database.transaction() as tx:
         assert await tx.fetchval("select 1") == 1
+
+
+async def test_a_session_that_was_ended_without_our_noticing_is_replaced_within_the_same_call(database_dsns: Dsns):
+    database = await Database.connect(database_dsns.app, size=1)
+    async with database.transaction() as tx:
+        backend = tx.get_server_pid()
+    os.kill(backend, signal.SIGTERM)
+    time.sleep(0.3)  # the loop stands still, so the end of the connection is not read before it is used
+    async with database.transaction() as tx:
+        assert tx.get_server_pid() != backend
+    await database.close()
+
+
+async def test_an_error_keeps_its_name_when_the_session_ended_before_the_rollback(database_dsns: Dsns):
+    database = await Database.connect(database_dsns.app, size=1)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        async with database.transaction() as tx:
+            os.kill(tx.get_server_pid(), signal.SIGTERM)
+            time.sleep(0.3)
+            raise RuntimeError("on purpose")
+    async with database.transaction() as tx:
+        assert await tx.fetchval("select 1") == 1
+    await database.close()
+
+
+async def test_a_rollback_that_was_cut_off_does_not_give_its_session_to_the_next(database_dsns: Dsns):
+    database = await Database.connect(database_dsns.app, size=1)
+    backends = []
+
+    async def visitor() -> None:
+        async with database.transaction() as tx:
+            backends.append(tx.get_server_pid())
+            os.kill(backends[0], signal.SIGSTOP)
+            raise RuntimeError("on purpose")
+
+    task = asyncio.create_task(visitor())
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with database.transaction() as tx:
+        assert tx.get_server_pid() != backends[0]
+    os.kill(backends[0], signal.SIGCONT)
+    await database.close()
+
+
+async def test_a_pool_outlives_its_server_and_says_what_it_cannot_mend(server_dir: Path):
+    server = EmbeddedPostgres(server_dir / "d")
+    database = await Database.connect((await server.start()).app, patience=2.0)
+    await server.stop()
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            async with database.transaction():
+                raise AssertionError("there is no server")
+    await server.start()
+    async with database.transaction() as tx:
+        assert await tx.fetchval("select 1") == 1
+    admin = await asyncpg.connect(server.admin_dsn())
+    await admin.execute("alter role tocsin_app password 'another'")
+    await admin.close()
+    await server.stop()
+    await server.start()
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        async with database.transaction():
+            raise AssertionError("the password is another")
+    await database.close()
+    await server.stop()
+
+
+def test_an_older_server_is_not_asked_for_a_limit_it_does_not_know():
+    assert "transaction_timeout" not in _session(16)
+    assert {**_session(16), "transaction_timeout": "10s"} == _session(17)
 
 
 async def test_a_session_that_is_ended_in_a_transaction_is_unavailable_and_then_replaced(

@@ -37,4 +37,4 @@ def is_away(error: BaseException, *, closed: bool) -> bool:
 
 def is_refusal(error: BaseException) -> bool:
     """Whether `error`, raised while connecting, may be over when one tries again."""
-    return isinstance(error, _CONNECTING)
+    return isinstance(error, _CONNECTING) and not isinstance(error, asyncpg.QueryCanceledError)

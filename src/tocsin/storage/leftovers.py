@@ -59,7 +59,7 @@ def by_command(directory: Path) -> list[int]:
     named = postmaster(directory)
     if named is None:
         return []
-    asked = ["/bin/ps", "-o", "command=", "-p", str(named)]
+    asked = ["/bin/ps", "-ww", "-o", "command=", "-p", str(named)]
     shown = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - a number, no shell
     return [named] if str(directory) in shown.stdout else []
 
