@@ -7,6 +7,7 @@ Up: database, lab, demo tenant, API, workers, keeper. Down: API, workers and kee
 import asyncio
 import json
 import os
+import shlex
 import socket
 import sys
 import time
@@ -87,7 +88,7 @@ class Stack:
     async def down(self) -> None:
         """End everything in order: what was begun is finished, and nothing is left."""
         self._ready = False
-        self._state.dev.unlink(missing_ok=True)
+        self._state.forget()
         if self._door is not None:
             self._door.close()
         await self._children.stop(["api"], within=DRAIN)
@@ -251,9 +252,11 @@ class Stack:
         return {**({"postgres": server} if server else {}), **self._children.pids}
 
     def _describe(self) -> None:
-        """Write `dev.json` as it is now; it is there only while all is up."""
+        """Write `dev.json`, and `env` for shells, as they are now; they are there only while all is up."""
         if self._ready:
             write_private(self._state.dev, json.dumps(self.facts, indent=2) + "\n")
+            api, key = shlex.quote(self.facts["api_url"]), shlex.quote(self.facts["api_key"])
+            write_private(self._state.env, f"export TOCSIN_API_URL={api}\nexport TOCSIN_API_KEY={key}\n")
 
 
 def _environment() -> dict[str, str]:

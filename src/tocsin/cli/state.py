@@ -28,6 +28,7 @@ class StateDir:
         self.receipt_key = self.keys / "receipt"
         self.demo = self.path / "demo.json"
         self.dev = self.path / FILE
+        self.env = self.path / "env"
         self._lock: IO[str] | None = None
 
     def hold(self) -> None:
@@ -49,11 +50,11 @@ class StateDir:
         self._lock.truncate(0)
         self._lock.write(f"{os.getpid()}\n")
         self._lock.flush()
-        self.dev.unlink(missing_ok=True)  # of one that was killed
+        self.forget()  # what one that was killed had told
 
     def release(self) -> None:
         """Give the directory back."""
-        self.dev.unlink(missing_ok=True)
+        self.forget()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -62,7 +63,12 @@ class StateDir:
         """Delete all state but the lock itself. The database has to be erased before, by its own means."""
         for folder in (self.database, self.keys, self.lab, self.logs):
             shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
-        for file in (self.demo, self.dev):
+        self.demo.unlink(missing_ok=True)
+        self.forget()
+
+    def forget(self) -> None:
+        """Take away what tells others where the platform is."""
+        for file in (self.dev, self.env):
             file.unlink(missing_ok=True)
 
     def prepare(self) -> None:
