@@ -36,14 +36,13 @@ def status(json: show.Json = False) -> None:
 
 @app.command()
 def roles(
-    database: Annotated[str, typer.Option(help="The database they are for.")] = "tocsin", json: show.Json = False
+    database: Annotated[str, typer.Option(help="The database to make.")] = "tocsin", json: show.Json = False
 ) -> None:
-    """Write the SQL that makes the three roles, with new passwords: for the administrator of a server of your own."""
-    from tocsin.storage.roles import ROLES, create_role, database_rights
+    """Write the SQL that makes the roles, with new passwords, and the database: for a server of your own."""
+    from tocsin.storage.roles import ROLES, statements
 
     passwords = {role: secrets.token_urlsafe(24) for role in ROLES}
-    statements = [create_role(role, password) + ";" for role, password in passwords.items()]
-    sql = "\n".join(statements) + "\n" + database_rights(database)
+    sql = statements(database, passwords)
     show.result({"sql": sql, "passwords": passwords}, lambda: show.line(sql.rstrip()))
 
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tocsin.cli.exits import Exit
+
 QUICK: Final = 5.0
 """Seconds; a child that ends by itself sooner than this has not really started."""
 FREE_RESTARTS: Final = 2
@@ -66,6 +68,8 @@ class _Child:
     process: asyncio.subprocess.Process | None = None
     keeper: "asyncio.Task[None] | None" = None
     quick_ends: int = 0
+    own_ends: int = 0
+    hopeless: bool = False
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_WORDS))
 
@@ -100,9 +104,9 @@ class Supervisor:
         child.keeper = asyncio.create_task(self._keep(child))
 
     def check(self) -> None:
-        """Raise Crashing if a child has ended by itself more often than is forgiven."""
+        """Raise Crashing if a child ended by itself more often than is forgiven, or said that it was called wrongly."""
         for child in self._children.values():
-            if child.quick_ends > FREE_RESTARTS:
+            if child.own_ends > FREE_RESTARTS or child.hopeless:
                 words = "\n".join(f"    {line}" for line in child.tail)
                 raise Crashing(f"{child.program.name} does not start; its last words:\n{words}")
 
@@ -159,6 +163,8 @@ class Supervisor:
             if child.ending.is_set():
                 return
             by_itself = code >= 0
+            child.own_ends += by_itself
+            child.hopeless = code == Exit.USAGE
             quick = by_itself and time.monotonic() - began < QUICK
             child.quick_ends = child.quick_ends + 1 if quick else 0
             pause = pause_after(child.quick_ends)
