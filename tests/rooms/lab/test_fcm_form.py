@@ -36,6 +36,7 @@ def judged(body, octets=None):
         message(android_v2={"backgroundSync": {}}),
         message(webpush={"headers": {"TTL": "5"}, "notification": {"any": [1]}, "fcm_options": {"link": "https://x"}}),
         message(apns={"headers": {"apns-priority": "5"}, "payload": {"aps": {"alert": "x"}}}),
+        message(android={"priority": "high"}),
         message(fcmOptions={"analyticsLabel": "a-b_c.d~%"}, notification=None),
     ],
 )

@@ -98,10 +98,10 @@ def many(check: Check) -> Check:
 
 
 def one_of(*names: str) -> Check:
-    """An enum, by name."""
+    """An enum, by name in either case: Google's own SDKs send `high` as well as `PRIORITY_HIGH`."""
 
     def checked(value: Any, at: str, found: list[Violation]) -> None:
-        if value not in names:
+        if type(value) is not str or value.upper() not in names:
             found.append(_wrong(value, at, "TYPE_ENUM"))
 
     return checked
