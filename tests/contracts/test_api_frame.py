@@ -7,6 +7,7 @@ import json
 import aiohttp
 import pytest
 import structlog
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from tests.contracts.api import Reply, serving, world
 
@@ -26,17 +27,46 @@ async def everybody(_):
     return ME
 
 
+class Door:
+    """Calls what is served, by HTTP or octet by octet."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+
+    async def __call__(self, method, path, **more):
+        async with self.session.request(method, path, **more) as answer:
+            return Reply(answer.status, answer.headers, await answer.read())
+
+    async def first_line(self, octets: bytes) -> bytes:
+        """Write octets and wait for the first line of the answer."""
+        base = self.session._base_url
+        assert base is not None
+        reader, writer = await asyncio.open_connection(base.host, base.port)
+        try:
+            writer.write(octets)
+            async with asyncio.timeout(5):
+                return await reader.readline()
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    async def leave(self, octets: bytes) -> None:
+        """Write octets and close the connection before any answer."""
+        base = self.session._base_url
+        assert base is not None
+        _, writer = await asyncio.open_connection(base.host, base.port)
+        writer.write(octets)
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.close()
+        await writer.wait_closed()
+
+
 @contextlib.asynccontextmanager
 async def served(*routers, **options):
     app = create(routers, authenticator=everybody, **options)
     async with serving(app) as url, aiohttp.ClientSession(url) as session:
-
-        async def call(method, path, **more):
-            async with session.request(method, path, **more) as answer:
-                return Reply(answer.status, answer.headers, await answer.read())
-
-        call.app, call.session = app, session
-        yield call
+        yield Door(session)
 
 
 def room(endpoint, method="POST"):
@@ -84,14 +114,14 @@ async def test_half_an_answer_is_cut_off_so_that_nobody_takes_it_for_a_whole_one
     async def stream() -> Response:
         return StreamingResponse(pieces(), media_type="text/plain")
 
-    async with served(room(stream, "GET")) as call:
-        with pytest.raises(aiohttp.ClientError):
-            await call("GET", "/room")
+    with structlog.testing.capture_logs() as logs:
+        async with served(room(stream, "GET")) as call:
+            with pytest.raises(aiohttp.ClientError):
+                await call("GET", "/room")
+    assert [(each["event"], each["log_level"]) for each in logs] == [("request failed", "error"), ("request", "info")]
 
 
 async def test_a_stream_is_read_beyond_the_cap_in_constant_memory():
-    from starlette.requests import Request
-
     @streaming
     async def count(request: Request) -> Response:
         total, largest = 0, 0
@@ -110,8 +140,6 @@ async def test_a_stream_is_read_beyond_the_cap_in_constant_memory():
 
 
 def reader():
-    from starlette.requests import Request
-
     async def read(request: Request) -> Response:
         return Response(str(len(await octets(request))))
 
@@ -120,45 +148,30 @@ def reader():
 
 async def test_a_caller_that_waits_to_be_asked_for_a_large_body_is_not_asked():
     async with served(reader(), body_limit=1000) as call:
-        reader_, writer = await asyncio.open_connection(call.session._base_url.host, call.session._base_url.port)
-        writer.write(b"POST /room HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\nExpect: 100-continue\r\n\r\n")
-        async with asyncio.timeout(5):
-            assert (await reader_.readline()).startswith(b"HTTP/1.1 413")
-        writer.close()
-        await writer.wait_closed()
+        line = await call.first_line(
+            b"POST /room HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\nExpect: 100-continue\r\n\r\n"
+        )
+    assert line.startswith(b"HTTP/1.1 413")
 
 
 async def test_a_body_that_is_far_too_large_is_not_read_to_its_end(monkeypatch):
     monkeypatch.setattr(doorway_module, "DRAINED_WITHIN", 0.1)
     async with served(reader(), body_limit=1000) as call:
-        reader_, writer = await asyncio.open_connection(call.session._base_url.host, call.session._base_url.port)
-        writer.write(b"POST /room HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\nx")
-        async with asyncio.timeout(5):
-            assert (await reader_.readline()).startswith(b"HTTP/1.1 413")
-        writer.close()
-        await writer.wait_closed()
+        line = await call.first_line(b"POST /room HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\nx")
+    assert line.startswith(b"HTTP/1.1 413")
 
 
 async def test_a_body_that_does_not_come_is_given_up(monkeypatch):
     monkeypatch.setattr(bodies_module, "READ_WITHIN", 0.05)
     async with served(reader()) as call:
-        reader_, writer = await asyncio.open_connection(call.session._base_url.host, call.session._base_url.port)
-        writer.write(b"POST /room HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
-        async with asyncio.timeout(5):
-            assert (await reader_.readline()).startswith(b"HTTP/1.1 408")
-        writer.close()
-        await writer.wait_closed()
+        line = await call.first_line(b"POST /room HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+    assert line.startswith(b"HTTP/1.1 408")
 
 
 async def test_a_caller_that_leaves_is_no_fault_of_ours():
     with structlog.testing.capture_logs() as logs:
         async with served(reader()) as call:
-            _, writer = await asyncio.open_connection(call.session._base_url.host, call.session._base_url.port)
-            writer.write(b"POST /room HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
-            await writer.drain()
-            await asyncio.sleep(0.05)
-            writer.close()
-            await writer.wait_closed()
+            await call.leave(b"POST /room HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
             async with asyncio.timeout(5):
                 while not logs:
                     await asyncio.sleep(0.01)
@@ -172,7 +185,13 @@ async def test_other_scopes_than_http_pass_the_doorway_untouched():
     async def inner(scope, receive, send):
         seen.append(scope["type"])
 
-    await doorway_module.Doorway(inner, body_limit=1)({"type": "lifespan"}, None, None)
+    async def receive():
+        return {}
+
+    async def send(_):
+        raise AssertionError("nobody answers here")
+
+    await doorway_module.Doorway(inner, body_limit=1)({"type": "lifespan"}, receive, send)
     assert seen == ["lifespan"]
 
 

@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from tests.contracts.api import RECEIPT_KEY, World, world
+import pytest_asyncio
+from tests.contracts.api import RECEIPT_KEY, World, fresh_database, world
 
 from tocsin.ledger import receipts
 from tocsin.storage import Database
@@ -15,9 +16,19 @@ from tocsin.web.idempotency import Once, do_around, do_once, forget_expired
 BODY = {"to": {"device": "phone-1"}, "content": {"title": "Hi"}}
 
 
-@pytest.fixture
-async def api(database, tmp_path):
-    async with world(database, tmp_path) as made:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(postgres):
+    """One database for the file: each test has apps of its own in it."""
+    async with fresh_database(postgres) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def api(shared, tmp_path):
+    async with world(shared, tmp_path) as made:
         await made.me.device("phone-1")
         yield made
 
@@ -28,7 +39,7 @@ async def post(api: World, key: str, body=None, path="/v1/notifications"):
 
 async def count(api: World, table: str) -> int:
     async with api.database.scope(api.me.app_id) as tx:
-        return await tx.fetchval(f"select count(*) from {table}")
+        return int(await tx.fetchval(f"select count(*) from {table}"))
 
 
 async def test_of_24_twins_one_does_it_and_all_get_its_very_octets(api):
@@ -43,7 +54,7 @@ async def test_of_24_twins_one_does_it_and_all_get_its_very_octets(api):
     assert await count(api, "content.messages") == 3
     assert await count(api, "ledger.runs") == 3
     async with api.database.transaction() as tx:
-        assert await tx.fetchval("select count(*) from lanes.messages") == 3
+        assert await tx.fetchval("select count(*) from lanes.messages where app_id = $1", api.me.app_id) == 3
 
 
 async def test_requests_without_a_key_are_each_their_own(api):
@@ -130,6 +141,7 @@ async def test_a_receipt_s_key_is_kept_too(api):
 ONCE = Once(b"k" * 32, b"b" * 32)
 
 
+@pytest.mark.asyncio(loop_scope="function")
 async def test_a_key_whose_row_ends_between_two_statements_is_still_running(demo_app):
     class Nothing(Database):
         """Finds the key taken, and then its row gone."""
@@ -158,6 +170,7 @@ async def test_a_key_whose_row_ends_between_two_statements_is_still_running(demo
     assert (refused.value.code, refused.value.retry_after) == ("in_progress", 1)
 
 
+@pytest.mark.asyncio(loop_scope="function")
 async def test_what_a_twin_did_meanwhile_is_the_answer_of_an_act_that_became_impossible(database, demo_app):
     async def twin(_):
         return Answer(200, b"{}")
@@ -176,6 +189,7 @@ async def test_what_a_twin_did_meanwhile_is_the_answer_of_an_act_that_became_imp
         await do_around(database, demo_app.app_id, Once(b"x" * 32, b"b" * 32), impossible)
 
 
+@pytest.mark.asyncio(loop_scope="function")
 async def test_the_keeper_forgets_what_is_past_its_time_and_nothing_else(database, keeper_database, demo_app):
     async def work(_):
         return Answer(200, b"{}")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.contracts.api import RECEIPT_KEY, TOKEN, Client, World, conforms, give_credential, world
+import pytest_asyncio
+from tests.contracts.api import RECEIPT_KEY, TOKEN, Client, World, conforms, fresh_database, give_credential, world
 
 from tocsin.ledger import receipts
 from tocsin.terms import ids
@@ -81,9 +82,19 @@ NOT_OF_AN_APP = {"GET /readyz"}
 """Operations about the installation, which have tests of their own."""
 
 
-@pytest.fixture
-async def api(database, tmp_path):
-    async with world(database, tmp_path) as made:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(postgres):
+    """One database for the file: each test has apps of its own in it."""
+    async with fresh_database(postgres) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def api(shared, tmp_path):
+    async with world(shared, tmp_path) as made:
         yield made
 
 

@@ -2,10 +2,12 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.contracts.api import RECEIPT_KEY, World, conforms, give_credential, world
+import pytest_asyncio
+from tests.contracts.api import RECEIPT_KEY, World, conforms, fresh_database, give_credential, world
 
 from tocsin import intake
 from tocsin.ledger import receipts
@@ -16,9 +18,19 @@ from tocsin.terms.outcomes import State
 STATES = [state.value for state in State]
 
 
-@pytest.fixture
-async def api(database, tmp_path):
-    async with world(database, tmp_path) as made:
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(postgres):
+    """One database for the file: each test has apps of its own in it."""
+    async with fresh_database(postgres) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def api(shared, tmp_path):
+    async with world(shared, tmp_path) as made:
         yield made
 
 
@@ -34,7 +46,7 @@ class Run:
             return await tx.fetchval(statement, self.api.me.app_id, self.id, *values)
 
     async def batch(self, devices, *, open_=True, provider="fcm", **counts) -> int:
-        return await self.execute(
+        number = await self.execute(
             "insert into ledger.batches (app_id, notification_id, class, credential_id, provider, device_ids, n,"
             " planned_at, due_at, woken_at, settled_at, sent, rejected, failed)"
             " values ($1, $2, 'now', $3, $4, $5, $6, now(), now(), now(), case when $7 then null else now() end,"
@@ -46,6 +58,7 @@ class Run:
             open_,
             *(counts.get(state, 0) for state in ("sent", "rejected", "failed")),
         )
+        return int(number)
 
     async def end(self, device: UUID, batch_no: int, state="sent", code="accepted", attempts=1, **more):
         await self.execute(
@@ -82,7 +95,7 @@ async def make(api: World) -> Run:
     return Run(api, await api.me.send(user="u1"))
 
 
-async def pages(api: World, path: str, limit: int) -> list:
+async def pages(api: World, path: str, limit: int) -> list[Any]:
     """All pages of a list, one after the other."""
     rows, cursor, join = [], "", "&" if "?" in path else "?"
     while cursor is not None:
@@ -127,7 +140,7 @@ async def test_a_2xx_means_that_notification_message_run_and_hint_are_on_disk(ap
         assert kept.target == Target(users=("u1",), devices=("phone-1",))
         assert (kept.options.ttl, kept.options.collapse_key, kept.options.on_ambiguity) == (60, "c", "drop")
         assert kept.expires_at - kept.accepted_at == timedelta(seconds=60)
-        hint = await tx.fetchrow("select lane, class, app_id, body from lanes.messages")
+        hint = await tx.fetchrow("select lane, class, app_id from lanes.messages where app_id = $1", api.me.app_id)
         assert (hint["lane"], hint["class"], hint["app_id"]) == ("accepted", "now", api.me.app_id)
     assert (await run.get())["progress"] == {"targeted": 0, "pending": 0} | dict.fromkeys(STATES, 0)
 
@@ -319,7 +332,7 @@ async def test_a_notification_is_paused_resumed_and_cancelled(api):
 
 
 async def receipts_of(run: Run) -> int:
-    return await run.execute("select count(*) from ledger.receipts where ($1, $2) = (app_id, notification_id)")
+    return int(await run.execute("select count(*) from ledger.receipts where ($1, $2) = (app_id, notification_id)"))
 
 
 async def test_a_receipt_needs_no_key_is_kept_once_per_kind_and_comes_from_any_page(api):

@@ -35,9 +35,11 @@ async def add(database, app_id, provider="fcm", name="main", secret=SECRET, ring
     )
 
 
-async def sealed(database, app_id, credential_id) -> Sealed | None:
+async def sealed(database, app_id, credential_id) -> Sealed:
     async with database.scope(app_id) as tx:
-        return await credential(tx, app_id, credential_id)
+        found = await credential(tx, app_id, credential_id)
+    assert found is not None
+    return found
 
 
 async def test_what_is_made_is_listed_by_the_operator(database, owner_database):
@@ -66,7 +68,7 @@ async def test_a_key_is_found_by_its_id_and_only_its_digest_is_stored(database):
     async with database.transaction() as tx:
         found = await find_key(tx, key.key_id)
         assert await tx.fetchval("select count(*) from tenants.api_keys") == 1, "this transaction sees this key only"
-    assert found == (tenant_id, app_id, Mode.TEST, keys.digest(key.secret, b"pepper"), True)
+    assert found == keys.Found(tenant_id, app_id, Mode.TEST, keys.digest(key.secret, b"pepper"), True)
     assert keys.matches(found, key, b"pepper")
     async with database.transaction() as tx:
         assert await find_key(tx, "nobody00") is None
@@ -172,11 +174,12 @@ async def test_the_credential_in_use_is_the_one_set_last_and_not_disabled(databa
     async with database.scope(app_id) as tx:
         assert await active_credentials(tx, app_id) == {"fcm": first}
         assert await public(tx, app_id, "webpush") is None
-    assert await sealed(database, app_id, second) is None
+    async with database.scope(app_id) as tx:
+        assert await credential(tx, app_id, second) is None
     listed = [(each.provider, each.name, each.state) for each in await list_credentials(database, app_id)]
     assert listed == [("fcm", "main", "active"), ("fcm", "other", "disabled"), ("webpush", "main", "disabled")]
     await add(database, app_id, name="other")
-    assert await sealed(database, app_id, second) is not None, "a new secret puts it back in use"
+    assert (await sealed(database, app_id, second)).version == 2, "a new secret puts it back in use"
 
 
 async def test_what_the_provider_s_check_refuses_is_not_stored(database):

@@ -40,7 +40,7 @@ def refused(body):
 @pytest.mark.parametrize("row", [*REFUSALS, *(row for row in FAULTS if row.status)], ids=lambda row: row.code)
 def test_every_row_of_the_table_makes_a_whole_problem(row):
     response = problem(row, "req_1", "What is wrong.", pointer="/a")
-    body = json.loads(response.body)
+    body = json.loads(bytes(response.body))
     assert response.status_code == row.status
     assert response.headers["content-type"] == "application/problem+json"
     assert body == {
@@ -115,7 +115,7 @@ def test_brackets_in_text_are_not_depth():
 def test_all_mistakes_of_a_body_are_told_and_names_that_do_not_exist_come_first():
     found = refused({"content": {"title": 1, "bodi": 2}})
     assert found.code == "unknown_field"
-    told = json.loads(refused_problem(found, "req").body)["errors"]
+    told = json.loads(bytes(refused_problem(found, "req").body))["errors"]
     assert {(each["code"], each["pointer"]) for each in told} == {
         ("unknown_field", "/content/bodi"),
         ("missing_field", "/name"),
@@ -131,7 +131,7 @@ def test_no_more_than_twenty_mistakes_are_told():
 
 def test_what_a_caller_sent_is_not_repeated_in_the_error():
     found = refused({"name": {"secret": "hunter2"}})
-    assert "hunter2" not in json.dumps(json.loads(refused_problem(found, "req").body))
+    assert "hunter2" not in json.dumps(json.loads(bytes(refused_problem(found, "req").body)))
 
 
 def test_a_pointer_escapes_as_rfc_6901_says():
