@@ -152,7 +152,6 @@ REFUSALS: Final = (
         "The idempotency key was used before with another body.",
         "Use a new key for a new request.",
     ),
-    _refusal("rate_limited", 429, "Too many requests.", "Wait as Retry-After says.", retryable=True),
 )
 
 OUTCOMES: Final = (

@@ -80,16 +80,20 @@ def takes(model: type[BaseModel], *, accepts: tuple[str, ...] = ("application/js
 
 
 def hoist_schemas(document: dict[str, Any]) -> dict[str, Any]:
-    """Move the models that `takes` wrote into operations to the components of an OpenAPI document, by their titles."""
+    """Move the models that `takes` wrote into operations to the components of an OpenAPI document, by their titles.
+
+    Raises ValueError if two models of one title differ.
+    """
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for operations in document.get("paths", {}).values():
         for operation in operations.values():
             for content in operation.get("requestBody", {}).get("content", {}).values():
-                schema = content["schema"]
-                if "title" in schema:
-                    schemas.update(schema.pop("$defs", {}))
-                    schemas[schema["title"]] = dict(schema)
-                    content["schema"] = {"$ref": SCHEMAS.format(model=schema["title"])}
+                schema = dict(content["schema"])
+                named = schema.pop("$defs", {}) | {schema["title"]: schema}
+                for name, model in named.items():
+                    if schemas.setdefault(name, model) != model:
+                        raise ValueError(f"two models are called {name}")
+                content["schema"] = {"$ref": SCHEMAS.format(model=schema["title"])}
     return document
 
 

@@ -1,14 +1,16 @@
 """Errors as callers read them."""
 
 import json
+import re
+from pathlib import Path
 from typing import Annotated
 
 import pytest
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from tocsin.terms.errors import FAULTS, REFUSALS, Refused
-from tocsin.web.bodies import Body, validate
+from tocsin.web.bodies import Body, hoist_schemas, validate
 from tocsin.web.problems import did_you_mean, pointer, problem, refused_problem
 
 
@@ -55,6 +57,30 @@ def test_every_row_of_the_table_makes_a_whole_problem(row):
         "doc_url": f"https://tocsin.dev/docs/reference/errors#{row.code}",
         "retryable": row.retryable,
     }
+
+
+def test_every_refusal_is_a_row_and_every_row_is_said_somewhere():
+    said = set()
+    for path in Path("src/tocsin").rglob("*.py"):
+        # the table itself says nothing, and a provider's Refused is another thing: an outcome
+        if path.name != "errors.py" and path.parent.name not in ("fcm", "webpush"):
+            text = path.read_text("utf-8")
+            said |= set(re.findall(r'\b(?:Refused|refusal)\(\s*"(\w+)"', text))
+    rows = {row.code for row in REFUSALS}
+    assert said <= rows
+    assert rows - said == set()
+
+
+def test_two_models_of_one_name_are_a_defect():
+    class Twin(Body):
+        model_config = ConfigDict(title="Inner")
+
+    def takes_(model):
+        return {"requestBody": {"content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+    document = {"paths": {"/a": {"post": takes_(Inner)}, "/b": {"post": takes_(Twin)}}}
+    with pytest.raises(ValueError, match="two models are called Inner"):
+        hoist_schemas(document)
 
 
 def test_headers_follow_the_kind_of_refusal():
