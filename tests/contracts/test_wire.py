@@ -40,7 +40,7 @@ def calls_to(server: H2Server, count: int, body: bytes = b"hello") -> list[Call]
 
 
 async def endings_of(
-    wire: Wire, calls: Sequence[Call], *, write_within: float = 3.0, answer_within: float = 5.0
+    wire: Wire, calls: Sequence[Call], *, write_within: float = 15.0, answer_within: float = 20.0
 ) -> list[Ending]:
     """All endings in the order of the calls; fails if an index comes twice or not at all."""
     found: dict[int, Ending] = {}
@@ -584,6 +584,26 @@ async def test_a_name_that_cannot_be_one_ends_its_calls_and_no_others(authority:
     async with H2Server(authority.context()) as server, engine_for(authority) as engine:
         calls = [Call(Origin("a" * 70 + ".example"), b"GET", b"/", (), b""), *calls_to(server, 2)]
         assert kinds(await endings_of(engine, calls)) == {"unsent no_connection": 1, "200": 2}
+
+
+async def test_calls_whose_time_passed_are_not_ended_again_when_the_dial_fails(authority: Authority) -> None:
+    async with (
+        H2Server(authority.context(), mute=True) as server,
+        engine_for(authority, connect_within=0.3, attempts=1) as engine,
+    ):
+        first = asyncio.ensure_future(endings_of(engine, calls_to(server, 2)))
+        second = asyncio.ensure_future(endings_of(engine, calls_to(server, 2), write_within=0.1))
+        assert kinds(await first + await second) == {"unsent no_connection": 4}
+
+
+async def test_a_peer_that_says_goaway_with_its_greeting_ends_calls_unsent(authority: Authority) -> None:
+    async with (
+        H2Server(authority.context(), on_open=lambda session: session.goaway(0)) as server,
+        engine_for(authority) as engine,
+    ):
+        endings = await endings_of(engine, calls_to(server, 3))
+        assert kinds(endings) == {"unsent no_connection": 3}
+        assert "sent the connection away at once" in str(endings[0])
 
 
 # ------------------------------------------------------------------ giving up and closing

@@ -35,7 +35,7 @@ class Bounds:
     stream_window: int = 256 * 1024
     """The window for the answer of one stream."""
     connection_window: int = 16 * 1024 * 1024
-    """The window for the answers of one connection."""
+    """The window for the answers of one connection; more than the 65,535 that HTTP/2 begins with."""
     unread: int = 4 * 1024 * 1024
     """Written octets a peer may leave unread before the connection is given up."""
     highest_stream_id: int = HIGHEST_STREAM_ID

@@ -268,7 +268,7 @@ class Connection(asyncio.Protocol):
             flight.answered()
         else:
             flight.uncredited += size
-            if flight.uncredited >= self._bounds.stream_window // 2 and self._h2.streams[event.stream_id].open:
+            if flight.uncredited >= self._bounds.stream_window // 2 and self._h2.takes(event.stream_id):
                 self._h2.increment_flow_control_window(flight.uncredited, event.stream_id)
                 flight.uncredited = 0
 
@@ -334,7 +334,7 @@ class Connection(asyncio.Protocol):
         """Send what the windows and the frame size let through of a body; the rest waits for WINDOW_UPDATE."""
         assert flight.rest is not None
         h2, stream_id, rest = self._h2, flight.stream_id, flight.rest
-        if not h2.streams[stream_id].open:
+        if not h2.takes(stream_id):
             return  # the peer reset it; that event is next
         while True:
             size = min(h2.local_flow_control_window(stream_id), h2.max_outbound_frame_size)

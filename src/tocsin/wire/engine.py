@@ -118,7 +118,7 @@ class Engine:
         return pool
 
     def _unwritten(self, flight: Flight) -> Unsent:
-        return self._pools[flight.call.origin].unwritten(flight)
+        return self._pools[flight.call.origin].unwritten()
 
     def _swept(self, batch: Batch) -> None:
         for origin in {flight.call.origin for flight in batch.flights}:

@@ -125,6 +125,7 @@ class Batch:
     def abandon(self) -> None:
         """Nobody listens any more: what is not written never will be; what is written is still waited for."""
         self._timers[0].cancel()
+        self.write_by = self.started
         for flight in self.flights:
             if not flight.ended and flight.connection is None:
                 flight.end(Unsent("late", "nobody waits for it any more"))

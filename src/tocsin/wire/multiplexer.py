@@ -67,8 +67,7 @@ class Multiplexer(H2Connection):
             },
         )
         self.initiate_connection()
-        if bounds.connection_window > _DEFAULT_WINDOW:
-            self.increment_flow_control_window(bounds.connection_window - _DEFAULT_WINDOW)
+        self.increment_flow_control_window(bounds.connection_window - _DEFAULT_WINDOW)
 
     @property
     def open_outbound_streams(self) -> int:
@@ -80,8 +79,13 @@ class Multiplexer(H2Connection):
 
     def forget(self, stream_id: int) -> None:
         """Drop a stream that ended either way; what still comes for it is answered with RST_STREAM or ignored."""
-        if self.streams.pop(stream_id, None) is not None:
-            self._closed_streams[stream_id] = StreamClosedBy.SEND_RST_STREAM
+        self.streams.pop(stream_id, None)
+        self._closed_streams[stream_id] = StreamClosedBy.SEND_RST_STREAM
+
+    def takes(self, stream_id: int) -> bool:
+        """Whether frames may still be sent for a stream: the peer may have closed it in octets already received."""
+        stream = self.streams.get(stream_id)
+        return stream is not None and stream.open
 
     def _receive_rst_stream_frame(self, frame: Any) -> tuple[list[Any], list[Any]]:
         """A reset of a forgotten stream says nothing new (RFC 9113 section 5.1, closed)."""

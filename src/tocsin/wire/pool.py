@@ -96,10 +96,8 @@ class Pool:
         elif self._means.budget.pressed:
             self.close_one_idle()
 
-    def unwritten(self, flight: Flight) -> Unsent:
-        """Why a flight has not been written by its time."""
-        if flight.why is not None:
-            return flight.why
+    def unwritten(self) -> Unsent:
+        """Why a flight that never had a stream has not been written by its time."""
         if self._live:
             return Unsent("late", f"no stream to {self.origin.authority} became free in time")
         if self._last is not None:
@@ -216,7 +214,8 @@ class Pool:
             self.pump()
         elif isinstance(failure, ForbiddenAddress):
             self._failed(Unsent("forbidden_address", str(failure)), lasts=True)
-        elif failure is not None:
+        else:
+            assert failure is not None
             name = self.origin.authority
             self._failed(Unsent("no_connection", explain(failure, name)), lasts=lasting(failure))
 
