@@ -67,6 +67,11 @@ def migrations() -> str | None:
     return tools(("squawk", *files))
 
 
+def docs() -> str | None:
+    """The reference pages say what the code says."""
+    return run(PYTHON, "scripts/print_docs.py", "--check")
+
+
 def coverage() -> str | None:
     """All tests but those against foreign software, with branch coverage of every process they start."""
     for leftover in ROOT.glob(".coverage*"):
@@ -125,6 +130,7 @@ PLANS = {
         Gate("types", types),
         Gate("floors", floors),
         Gate("migrations", migrations),
+        Gate("docs", docs),
         Gate("tests and coverage", coverage),
         Gate("wheel", wheel),
     ],
