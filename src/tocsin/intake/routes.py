@@ -22,8 +22,8 @@ from tocsin.terms import ids
 from tocsin.terms.errors import Refused
 from tocsin.terms.handoffs import Accepted, Message, Options
 from tocsin.terms.outcomes import Class, Status
-from tocsin.web import Answer, Authenticated, door, json_body, takes
-from tocsin.web.answers import answer, instant
+from tocsin.web import Authenticated, door, json_body, takes
+from tocsin.web.answers import Answer, answer, instant
 from tocsin.web.idempotency import Idempotent, do_once
 from tocsin.web.problems import pointer
 

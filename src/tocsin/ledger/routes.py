@@ -18,8 +18,8 @@ from tocsin.storage import Database, Tx
 from tocsin.terms import ids
 from tocsin.terms.errors import Refused
 from tocsin.terms.outcomes import State, Status
-from tocsin.web import Answer, Authenticated, Body, door, json_body, reply, takes
-from tocsin.web.answers import answer
+from tocsin.web import Authenticated, Body, door, json_body, reply, takes
+from tocsin.web.answers import Answer, answer
 from tocsin.web.frame import open_to_pages, preflight
 from tocsin.web.idempotency import Idempotent, do_around, do_once
 from tocsin.web.paging import Cursor, Limit, page, read_cursor

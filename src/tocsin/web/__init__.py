@@ -4,13 +4,12 @@ In: HTTP requests. Out: answers, and problem+json (RFC 9457) for whatever cannot
 keys, bodies over 256 KiB, fields and parameters that do not exist, a key of idempotency used for two things.
 """
 
-from tocsin.web.answers import Answer, reply
+from tocsin.web.answers import reply
 from tocsin.web.auth import Authenticated, Caller, KeyAuthenticator
 from tocsin.web.bodies import Body, json_body, takes
 from tocsin.web.frame import create, door, streaming
 
 __all__ = [
-    "Answer",
     "Authenticated",
     "Body",
     "Caller",
