@@ -1,14 +1,12 @@
 """SIGKILL for every process at once while deliveries wait for Retry-After: none is lost, and none comes early."""
 
 import asyncio
-import shutil
 import time
 
 import pytest
-from tests.rig.fixtures import agreed, reachable_dir
+from tests.rig.fixtures import agreed, running
 from tests.rig.killer import Killer
 from tests.rig.lab import fcm_token
-from tests.rig.platform import Platform
 
 pytestmark = pytest.mark.fault
 
@@ -19,15 +17,8 @@ RETRY_AFTER = 20
 @pytest.fixture
 def mortal():
     """A platform of the test's own, to be killed."""
-    directory = reachable_dir()
-    running = Platform(directory / "state")
-    try:
-        running.start()
-        yield running
-        assert running.stop() == 0, running.last_words()
-    finally:
-        running.stop()
-        shutil.rmtree(directory)
+    with running() as started:
+        yield started
 
 
 async def test_what_waits_for_retry_after_survives_the_end_of_every_process(mortal, client_log):

@@ -3,6 +3,7 @@
 In: nothing. Out: a platform that is ended and left no trace of; a caller whose log the checker can read.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -25,18 +26,25 @@ def reachable_dir() -> Path:
     return path
 
 
+@contextlib.contextmanager
+def running(*, workers: int = 2) -> Iterator[Platform]:
+    """A platform of one's own; it must end well, and nothing of it stays."""
+    directory = reachable_dir()
+    started = Platform(directory / "state", workers=workers)
+    try:
+        started.start()
+        yield started
+        assert started.stop() == 0, started.last_words()
+    finally:
+        started.stop()
+        shutil.rmtree(directory)
+
+
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Platform]:
     """A platform that runs for the whole session."""
-    directory = reachable_dir()
-    running = Platform(directory / "state")
-    try:
-        running.start()
-        yield running
-        assert running.stop() == 0, running.last_words()
-    finally:
-        running.stop()
-        shutil.rmtree(directory)
+    with running() as started:
+        yield started
 
 
 @pytest.fixture

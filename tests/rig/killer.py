@@ -16,7 +16,9 @@ from tests.rig.log import ClientLog
 _BUSY = """
 select count(*) from pg_stat_activity
 where application_name = $1 and backend_type = 'client backend' and state = 'active'
+  and wait_event_type is distinct from 'Client'
 """
+# a session that waits for the stopped worker to read or write goes no further before the kill
 _BEGUN = """
 select coalesce(sum(cardinality(device_ids)), 0)::int from ledger.batches
 where begun_at is not null and settled_at is null and split_part(holder, ':', 2) = $1
