@@ -104,15 +104,18 @@ async def test_a_token_that_always_fails_fails_as_fcm_says(lab, send, scenario, 
 
 
 async def test_a_throttled_token_is_served_after_retry_after_and_an_early_retry_is_written_down(lab, send):
-    token, sent, before = make("throttled", 1, 1), delivery(), lab.lines()
+    token, sent, before = make("throttled", 1, 2), delivery(), lab.lines()
     first = await send(token, sent)
     assert error(first) == (429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", None)
-    assert first.headers["retry-after"] == "1"
+    assert first.headers["retry-after"] == "2"
     assert (await send(token, sent)).status == 429
-    await asyncio.sleep(1.05)
+    await asyncio.sleep(2.05)
     assert (await send(token, sent)).status == 200
-    told = [(line["status"], line["early"], line["retry_after"], line["fault"]) for line in lab.ledger(before)]
-    assert told == [(429, False, 1, "throttled"), (429, True, 1, "throttled"), (200, False, None, None)]
+    lines = lab.ledger(before)
+    told = [(line["status"], line["early"], line["fault"]) for line in lines]
+    assert told == [(429, False, "throttled"), (429, True, "throttled"), (200, False, None)]
+    assert lines[0]["retry_after"] == 2
+    assert lines[1]["retry_after"] in (1, 2)
 
 
 async def test_a_throttled_token_without_a_time_is_served_after_the_declared_floor(lab, send):
@@ -138,7 +141,7 @@ async def test_a_slow_token_is_accepted_slowly_and_holds_up_nobody(send):
     began = time.monotonic()
     slow = asyncio.create_task(send(make("slow", 1, 1)))
     assert (await send(make("ok", 1))).status == 200
-    assert time.monotonic() - began < 0.9
+    assert not slow.done()
     assert (await slow).status == 200
     assert time.monotonic() - began >= 1.0
 
@@ -308,14 +311,15 @@ async def test_silence_and_latency_by_control(lab, client, send, bearer):
     assert pending.done() is False or (await pending).status == 200
 
 
-async def test_streams_beyond_the_hundredth_are_refused_and_the_rest_served(lab, client, bearer):
-    lab.ask("/lab/settings", "POST", {"latency_ms": [300, 300]})
+async def test_streams_beyond_the_hundredth_are_refused_and_the_rest_kept(lab, client, bearer):
+    before, fields = lab.lines(), fcm_headers(bearer)
     client.ignore_the_limit()
-    fields = fcm_headers(bearer)
-    futures = [client.send("POST", PATH, fields, fcm_body(make("ordinary", n))) for n in range(120)]
-    outcomes = await asyncio.wait_for(asyncio.gather(*futures), 10)
-    assert sum(outcome.status == 200 for outcome in outcomes) == 100
-    assert sum(outcome.reset == 7 for outcome in outcomes) == 20
+    held = [client.send("POST", PATH, fields, fcm_body(make("silent", n))) for n in range(100)]
+    beyond = [client.send("POST", PATH, fields, fcm_body(make("ok", n))) for n in range(20)]
+    outcomes = await asyncio.wait_for(asyncio.gather(*beyond), 10)
+    assert [outcome.reset for outcome in outcomes] == [7] * 20
+    assert not any(future.done() for future in held)
+    assert len(lab.ledger(before)) == 100, "a refused stream is no request that arrived"
 
 
 async def test_an_answer_waits_for_the_clients_window(lab, bearer):

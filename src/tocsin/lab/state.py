@@ -26,7 +26,8 @@ from tocsin.lab.webpush.post import ENDPOINTS, MESSAGES, Post
 from tocsin.lab.webpush.synthetic import Synthetics
 
 
-def _recall(scenarios: Scenarios, line: dict[str, Any]) -> None:
+def recall(scenarios: Scenarios, line: dict[str, Any]) -> None:
+    """Take back from a ledger line which turn a magic token has had and which wait was asked for."""
     token, delivery, at, status = line["token"], line["delivery"], line["at"], line["status"]
     if token is None:
         return
@@ -127,7 +128,7 @@ def open_state(directory: Path, loop: asyncio.AbstractEventLoop) -> State:
     """The lab that lives in `directory`. Raises ValueError if what is kept there is not the lab's."""
     accounts = kept_accounts.load(directory)
     scenarios = Scenarios()
-    ledger = Ledger(directory / "ledger.jsonl", lambda line: _recall(scenarios, line))
+    ledger = Ledger(directory / "ledger.jsonl", lambda line: recall(scenarios, line))
     desk = Desk(ledger=ledger, scenarios=scenarios, clock=loop.time)
     synthetics = Synthetics(accounts.seed)
     hub = Hub(Browsers(directory / "browsers.sqlite"), ENDPOINTS)

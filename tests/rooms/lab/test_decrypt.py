@@ -78,3 +78,22 @@ def test_a_flipped_bit_anywhere_is_refused(place, bit):
         return
     with pytest.raises(Undecryptable):
         read(bytes(body))
+
+
+def header(size=4096, key_id=b""):
+    return bytes(16) + size.to_bytes(4, "big") + bytes([len(key_id)]) + key_id
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (header(key_id=point(KEY.public_key())), "no record"),
+        (header() + bytes(40), "uncompressed P-256 point"),
+        (header(key_id=point(KEY.public_key())) + bytes(16), "too short"),
+        (header(key_id=point(KEY.public_key()))[:50], "within its key id"),
+        (header(17), "record size is 17"),
+    ],
+)
+def test_a_body_of_the_wrong_build_is_refused_by_what_is_wrong(body, words):
+    with pytest.raises(Undecryptable, match=words):
+        read(body)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tocsin.lab import scenarios as module
 from tocsin.lab.scenarios import Act, Decision, Scenarios
+from tocsin.lab.state import recall
 from tocsin.lab.tokens import Marker
 
 
@@ -91,6 +92,20 @@ def test_what_the_ledger_tells_is_not_gone_through_again():
     store.recall("t", "dlv_a", 200.0)
     assert decide(store, "throttled", 101.0, 2.0) == Decision(Act.THROTTLE, 1)
     assert decide(store, "error-once", 101.0).act is Act.ACCEPT
+
+
+def told(**changed):
+    return {"token": "t", "delivery": "dlv_a", "at": 100.0, "status": 429, "fault": "x", "retry_after": 5, **changed}
+
+
+def test_a_ledger_line_tells_of_a_wait_and_only_a_magic_token_of_a_turn():
+    store = Scenarios()
+    for line in (told(token=None), told(fault="cut", status="cut", at=90.0), told()):
+        recall(store, line)
+    assert store.early("t", "dlv_a", 104.9)
+    assert decide(store, "cut", 200.0).act is Act.ACCEPT
+    recall(store, told(status=401))
+    assert not store.early("t", "dlv_a", 104.9), "a 401 asks for no wait"
 
 
 def test_the_memory_is_bounded(monkeypatch):
