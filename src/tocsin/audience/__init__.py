@@ -7,8 +7,8 @@ cannot be; never lets a token have two active owners, nor a message reach a devi
 
 from tocsin.audience.address import address, newest
 from tocsin.audience.hygiene import forget
-from tocsin.audience.known import names, unknown
+from tocsin.audience.known import locate, names, unknown
 from tocsin.audience.reach import reach
 from tocsin.audience.routes import router
 
-__all__ = ["address", "forget", "names", "newest", "reach", "router", "unknown"]
+__all__ = ["address", "forget", "locate", "names", "newest", "reach", "router", "unknown"]

@@ -1,7 +1,7 @@
 """Devices as their callers know them: register, read, list, delete, log out.
 
-In: checked registrations. Out: devices. A token belongs to one active device of an app: whoever registers it last has
-it, and the device that had it is superseded in the same transaction. One path serves a PUT and a chunk of an import.
+In: checked registrations. Out: devices. A token belongs to one device of an app: whoever registers it last has it,
+and the device that had it is superseded in the same transaction. One path serves a PUT and a chunk of an import.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ class Filters(NamedTuple):
 
 
 class _Claim(NamedTuple):
-    """A token as it is owned: unique among the active devices of an app."""
+    """A token as it is owned: unique in an app, whatever has become of its device."""
 
     provider: str
     environment: str
@@ -101,8 +101,7 @@ async def register(tx: Tx, app_id: UUID, wanted: Sequence[Registration]) -> dict
     losers = [
         row["device_id"]
         for row in before
-        if row["state"] == "active"
-        and owners.get(_Claim(row["provider"], row["environment"], row["token_hash"]), row["external_id"])
+        if owners.get(_Claim(row["provider"], row["environment"], row["token_hash"]), row["external_id"])
         != row["external_id"]
     ]
     if losers:

@@ -15,6 +15,12 @@ async def unknown(tx: Tx, app_id: UUID, external_ids: Collection[str]) -> set[st
     return set(external_ids) - {row[0] for row in rows}
 
 
+async def locate(tx: Tx, app_id: UUID, external_id: str) -> UUID | None:
+    """Our id of the device that the caller calls so, whatever its state; None if there is none."""
+    found: UUID | None = await tx.fetchval(SQL.locate, app_id, external_id)
+    return found
+
+
 async def names(tx: Tx, app_id: UUID, device_ids: Collection[UUID]) -> dict[UUID, str]:
     """The external id of each of these devices; those that were deleted are left out. One query."""
     if not device_ids:

@@ -1,27 +1,36 @@
 -- Devices, their attributes and the state of imports. Locks are taken in one order everywhere, so that nothing here
 -- can deadlock: first an import's row, then advisory locks (the app's, then keys in rising order), then device rows
 -- in device_id order. Ownership instants are clock_timestamp(), read only once those locks are held: a transaction that
--- waited for a planning page must not carry an instant from before it.
+-- waited for a planning page must not carry an instant from before it. Look-ups by lists are lateral, so that each
+-- element is one descent of an index, and registrations plan anew: while a table grows from nothing to a million rows
+-- between two ANALYZEs, a plan that was kept would read all of it for each line.
 
 -- name: lock_app
-select pg_advisory_xact_lock($1)
+select pg_advisory_xact_lock($1), set_config('plan_cache_mode', 'force_custom_plan', true)
 
 -- name: lock_device
-select pg_advisory_xact_lock_shared($1), pg_advisory_xact_lock($2), pg_advisory_xact_lock($3)
+select pg_advisory_xact_lock_shared($1), pg_advisory_xact_lock($2), pg_advisory_xact_lock($3),
+       set_config('plan_cache_mode', 'force_custom_plan', true)
 
 -- name: lock_rows
-select d.device_id, d.external_id, d.provider, d.environment, d.token_hash, d.state
-from audience.devices d
-where d.app_id = $1
-  and d.device_id in (
-    select o.device_id from audience.devices o where o.app_id = $1 and o.external_id = any ($2::text[])
-    union
-    select o.device_id
-    from unnest($3::text[], $4::text[], $5::bytea[]) as c (provider, environment, token_hash)
-    join audience.devices o on o.app_id = $1 and o.state = 'active'
-      and o.provider = c.provider and o.environment = c.environment and o.token_hash = c.token_hash)
-order by d.device_id
-for update of d
+select d.device_id, d.external_id, d.provider, d.environment, d.token_hash
+from (
+  select o.device_id
+  from unnest($2::text[]) as n (external_id)
+  cross join lateral (
+    select o.device_id from audience.devices o where o.app_id = $1 and o.external_id = n.external_id offset 0) o
+  union
+  select o.device_id
+  from unnest($3::text[], $4::text[], $5::bytea[]) as c (provider, environment, token_hash)
+  cross join lateral (
+    select o.device_id from audience.devices o
+    where o.app_id = $1 and o.provider = c.provider
+      and o.environment = c.environment and o.token_hash = c.token_hash offset 0) o
+  order by 1) as touched
+cross join lateral (
+  select d.device_id, d.external_id, d.provider, d.environment, d.token_hash
+  from audience.devices d where d.app_id = $1 and d.device_id = touched.device_id
+  for update) d
 
 -- name: supersede
 update audience.devices
@@ -105,18 +114,27 @@ limit $4
 -- The rows are share-locked until the plan is committed: an owner that changes does so before the page is read, or
 -- after the plan with a later bound_at, never between the two.
 select d.device_id, d.provider
-from audience.devices d
-where d.app_id = $1 and d.state = 'active' and d.device_id > $2 and d.device_id <= $3
-  and d.device_id in (
+from (
+  select n.device_id
+  from unnest($5::text[]) as u (user_id)
+  cross join lateral (
     select n.device_id from audience.devices n
-    where n.app_id = $1 and n.state = 'active' and n.user_id = any ($5::text[])
-    union
+    where n.app_id = $1 and n.state = 'active' and n.user_id = u.user_id
+      and n.device_id > $2 and n.device_id <= $3 offset 0) n
+  union
+  select n.device_id
+  from unnest($6::text[]) as u (external_id)
+  cross join lateral (
     select n.device_id from audience.devices n
-    where n.app_id = $1 and n.external_id = any ($6::text[]))
-  and (d.user_id = any ($5::text[]) or d.external_id = any ($6::text[]))
-order by d.device_id
+    where n.app_id = $1 and n.external_id = u.external_id
+      and n.device_id > $2 and n.device_id <= $3 offset 0) n
+  order by 1) as named
+cross join lateral (
+  select d.device_id, d.provider from audience.devices d
+  where d.app_id = $1 and d.device_id = named.device_id and d.state = 'active'
+    and (d.user_id = any ($5::text[]) or d.external_id = any ($6::text[]))
+  for share) d
 limit $4
-for share of d
 
 -- name: reach
 select d.device_id, d.token, d.token_version, d.keys, d.state, d.bound_at <= $3 as still_bound
@@ -125,6 +143,9 @@ where d.app_id = $1 and d.device_id = any ($2::uuid[])
 
 -- name: known
 select external_id from audience.devices where app_id = $1 and external_id = any ($2::text[])
+
+-- name: locate
+select device_id from audience.devices where app_id = $1 and external_id = $2;
 
 -- name: names
 select device_id, external_id from audience.devices where app_id = $1 and device_id = any ($2::uuid[])

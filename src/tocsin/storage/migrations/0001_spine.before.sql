@@ -110,7 +110,8 @@ create table audience.devices (
   primary key (app_id, device_id),
   unique (app_id, external_id)
 ) with (fillfactor = 85);
-create unique index devices_token on audience.devices (app_id, provider, environment, token_hash) where state = 'active';
+create unique index devices_token on audience.devices (app_id, provider, environment, token_hash)
+  where token_hash is not null;
 create index devices_user on audience.devices (app_id, user_id, device_id) where state = 'active';
 create index devices_active on audience.devices (app_id, device_id) include (provider) where state = 'active';
 create table audience.details (
