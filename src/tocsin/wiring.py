@@ -173,6 +173,7 @@ def routers(
             database=database,
             control=movers.control,
             names=audience.names,
+            locate=audience.locate,
             receipt_key=receipt_key,
         ),
         pages.routes(database=database),

@@ -69,6 +69,7 @@ CASES = {
     ),
     "GET /v1/devices/{external_id}": Case(ABSENT, path="/v1/devices/phone-1"),
     "DELETE /v1/devices/{external_id}": Case(ABSENT, path="/v1/devices/phone-1", restore=_register),
+    "GET /v1/deliveries": Case(ABSENT, path="/v1/deliveries?device=phone-1"),
     "POST /v1/devices/{external_id}/logout": Case(ABSENT, path="/v1/devices/phone-1/logout", restore=_register),
     "POST /v1/devices/import": Case(
         OWN,
@@ -123,8 +124,18 @@ async def prepare(api: World) -> dict[str, str]:
             ids.new(),
             [device_id],
         )
+    ended = await me.send(device="phone-1")
+    async with api.database.scope(app_id) as tx:
+        await tx.execute(
+            "insert into ledger.deliveries (app_id, notification_id, device_id, state, code, provider, attempts,"
+            " batch_no, settled_at) values ($1, $2, $3, 'sent', 'accepted', 'fcm', 1, 1, now())",
+            app_id,
+            ids.read("ntf", ended),
+            device_id,
+        )
     await give_credential(api.database, app_id, "webpush", {"public_key": "BKey"})
     return {
+        "ended": ids.show_delivery(ids.read("ntf", ended), device_id),
         "notification": notification,
         "delivery": ids.show_delivery(notification_id, device_id),
         "receipt": receipts.sign(RECEIPT_KEY, app_id, notification_id, device_id),
@@ -171,6 +182,7 @@ async def test_an_operation_serves_its_owner_and_shows_a_stranger_nothing(api, o
     if case.path and reply.body and case.content_type == "application/json":
         named = [value for value in (made["notification"], made["delivery"], "phone-1", "imp-0") if value in path]
         told = made["delivery"] if template.endswith("/deliveries") else named[-1]
+        told = made["ended"] if template == "/v1/deliveries" else told
         assert told.encode() in reply.body, "the owner got something else than he asked for"
 
     if case.stranger is OPEN:

@@ -232,6 +232,18 @@ async def test_deliveries_are_listed_by_device_with_filters_and_pages(api):
     assert await pages(api, f"{run.path}/deliveries?state=failed", 10) == []
 
 
+async def test_what_was_sent_to_a_device_is_listed_newest_first(api):
+    device = ids.read("dev", await api.me.device("phone.1"))
+    runs = [await make(api) for _ in range(3)]
+    for run, state in zip(runs, ("sent", "rejected", "sent"), strict=True):
+        await run.end(device, await run.batch([], open_=False), state=state)
+    listed = await pages(api, "/v1/deliveries?device=phone.1", 2)
+    assert [row["id"] for row in listed] == [ids.show_delivery(run.id, device) for run in reversed(runs)]
+    assert [row["state"] for row in listed] == ["sent", "rejected", "sent"]
+    assert {row["device"] for row in listed} == {"phone 1"}
+    assert (await api.me.get("/v1/deliveries?device=phone-2")).status == 404
+
+
 async def test_a_deleted_device_keeps_its_delivery_without_its_name(api):
     run = await make(api)
     device = ids.read("dev", await api.me.device("phone-1"))

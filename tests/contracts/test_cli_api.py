@@ -218,6 +218,39 @@ def test_the_story_of_a_delivery_is_told_line_by_line(api: Fake, capsys):
     assert capsys.readouterr().out == "dlv_1  sent (accepted)\n  T  fcm accepted it.\n"
 
 
+def test_the_last_delivery_to_a_device_is_found_by_the_callers_id_of_it(api: Fake, capsys):
+    api.then(200, {"data": [{"id": "dlv_9"}], "next_cursor": None})
+    api.then(200, {"id": "dlv_9", "state": "sent", "code": "accepted", "story": []})
+    assert main(["deliveries", "show", "--device", "phone 1"]) == Exit.OK
+    assert [path for _, path, _, _ in api.asked] == [
+        "/v1/deliveries?device=phone+1&limit=1",
+        "/v1/deliveries/dlv_9",
+    ]
+    assert capsys.readouterr().out == "dlv_9  sent (accepted)\n"
+
+
+def test_a_device_to_which_nothing_was_sent_has_no_story(api: Fake, capsys):
+    api.then(200, {"data": [], "next_cursor": None})
+    assert main(["deliveries", "show", "--device", "phone-1"]) == Exit.FAILED
+    assert "Nothing that was sent to phone-1 has ended yet." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["show"], ["show", "dlv_1", "--device", "d"], ["list"], ["list", "--device", "d", "--state", "sent"]],
+)
+def test_deliveries_are_asked_for_in_one_way_at_a_time(api: Fake, capsys, words):
+    assert main(["deliveries", *words]) == Exit.USAGE
+    assert api.asked == []
+
+
+def test_deliveries_to_a_device_are_listed(api: Fake, capsys):
+    row = {"id": "dlv_1", "device_id": "dev_1", "state": "sent", "code": "accepted", "attempts": 1}
+    api.then(200, {"data": [row], "next_cursor": None})
+    assert main(["deliveries", "list", "--device", "phone-1"]) == Exit.OK
+    assert api.asked[0][1] == "/v1/deliveries?device=phone-1&limit=100"
+
+
 def test_deliveries_are_filtered_by_state(api: Fake, capsys):
     row = {"id": "dlv_1", "device_id": "dev_1", "state": "rejected", "code": "unregistered", "attempts": 1}
     api.then(200, {"data": [row], "next_cursor": None})

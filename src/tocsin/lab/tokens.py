@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 ORDINARY = "ordinary"
-_FCM_FORM = re.compile(r"([A-Za-z0-9_-]{11,22}):APA91b[A-Za-z0-9_-]{100,200}")
-_FID_FORM = re.compile(r"[c-f][A-Za-z0-9_-]{21}")
+_FCM_FORM = re.compile(r"[A-Za-z0-9_:.%=-]{20,4096}")  # no grammar is published
 _MARKER = re.compile(r"lab-([a-z]+(?:-[a-z]+)*)(?:-([0-9]{1,4}))?_*")
 
 
@@ -134,8 +133,8 @@ def fcm_marker(token: str) -> Marker | None:
 
 
 def is_fcm_token(token: str) -> bool:
-    """Whether this has the form of a registration token or a Firebase installation id."""
-    return _FCM_FORM.fullmatch(token) is not None or _FID_FORM.fullmatch(token) is not None
+    """Whether this may be a registration token or an installation id: their alphabet, 20 characters or more."""
+    return _FCM_FORM.fullmatch(token) is not None
 
 
 class Row(NamedTuple):

@@ -60,6 +60,13 @@ async def deliveries(
     return await _all(tx, SQL.list_ended, app_id, notification_id, state, code, after, most)
 
 
+async def of_device(
+    tx: Tx, app_id: UUID, device_id: UUID, before: UUID | None, most: int
+) -> Sequence[Mapping[str, Any]]:
+    """Rows of the deliveries to one device that have ended, newest first, from the one before `before`."""
+    return await _all(tx, SQL.list_of_device, app_id, device_id, before, most)
+
+
 def shown_delivery(notification_id: UUID, row: Mapping[str, Any], device: str | None) -> dict[str, Any]:
     """A delivery in a list; `device` is the caller's own id of the device, None once that was deleted."""
     return {

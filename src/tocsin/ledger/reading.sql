@@ -35,6 +35,11 @@ where app_id = $1 and notification_id = $2 and ($3::text is null or state = $3) 
   and ($5::uuid is null or device_id > $5)
 order by device_id limit $6;
 
+-- name: list_of_device
+select notification_id, device_id, state, code, provider, attempts, settled_at from ledger.deliveries
+where app_id = $1 and device_id = $2 and ($3::uuid is null or notification_id < $3)
+order by notification_id desc limit $4;
+
 -- name: list_pending
 select d.device_id, 'pending' as state, null as code, b.provider, b.tries as attempts, null as settled_at
 from ledger.batches b cross join lateral unnest(b.device_ids) as d(device_id)

@@ -29,6 +29,8 @@ READS_RECEIPTS = ("application/json", "text/plain")
 
 Names = Callable[[Tx, UUID, Collection[UUID]], Awaitable[Mapping[UUID, str]]]
 """(tx, app, device ids): the caller's own id of each device that still is."""
+Locate = Callable[[Tx, UUID, str], Awaitable[UUID | None]]
+"""(tx, app, the caller's own id): the device, None if there is none."""
 
 
 class Control(Protocol):
@@ -155,7 +157,7 @@ class Receipt(Body):
 NotificationId = Annotated[str, Path(description="ntf_…")]
 
 
-def routes(*, database: Database, control: Control, names: Names, receipt_key: bytes) -> APIRouter:
+def routes(*, database: Database, control: Control, names: Names, locate: Locate, receipt_key: bytes) -> APIRouter:
     """The router of these doors; what other rooms do is handed in."""
     router = door("deliveries")
 
@@ -205,6 +207,25 @@ def routes(*, database: Database, control: Control, names: Names, receipt_key: b
             called = await names(tx, caller.app_id, [row["device_id"] for row in rows[:limit]])
         shown = [reading.shown_delivery(found, row, called.get(row["device_id"])) for row in rows]
         return reply(200, page(listing, shown, limit, [str(row["device_id"]) for row in rows[:limit]]))
+
+    @router.get("/v1/deliveries", response_model=Deliveries, summary="List a device's deliveries")
+    async def list_device_deliveries(
+        caller: Authenticated,
+        device: Annotated[str, Query(description="Your id of the device.", min_length=1, max_length=200)],
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Response:
+        """What was sent to one device and what became of it, newest first: why did nothing arrive?"""
+        async with database.scope(caller.app_id) as tx:
+            device_id = await locate(tx, caller.app_id, device)
+            if device_id is None:
+                raise Refused("not_found", "There is no device of this id in your app.")
+            listing = f"device:{device_id}"
+            place = read_cursor(listing, cursor)
+            before = UUID(place[0]) if place else None
+            rows = await reading.of_device(tx, caller.app_id, device_id, before, limit + 1)
+        shown = [reading.shown_delivery(row["notification_id"], row, device) for row in rows]
+        return reply(200, page(listing, shown, limit, [str(row["notification_id"]) for row in rows[:limit]]))
 
     @router.get("/v1/deliveries/{delivery_id}", response_model=DeliveryStory, summary="Read a delivery")
     async def get_delivery(caller: Authenticated, delivery_id: Annotated[str, Path(description="dlv_…")]) -> Response:
