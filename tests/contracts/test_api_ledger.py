@@ -240,7 +240,7 @@ async def test_what_was_sent_to_a_device_is_listed_newest_first(api):
     listed = await pages(api, "/v1/deliveries?device=phone.1", 2)
     assert [row["id"] for row in listed] == [ids.show_delivery(run.id, device) for run in reversed(runs)]
     assert [row["state"] for row in listed] == ["sent", "rejected", "sent"]
-    assert {row["device"] for row in listed} == {"phone 1"}
+    assert {row["device"] for row in listed} == {"phone.1"}
     assert (await api.me.get("/v1/deliveries?device=phone-2")).status == 404
 
 
