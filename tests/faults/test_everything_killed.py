@@ -37,7 +37,7 @@ async def test_what_waits_for_retry_after_survives_the_end_of_every_process(mort
                 throttled_at = max(line["at"] for line in arrivals)
         assert {line["status"] for line in mortal.lab.of(sent["id"])} == {429}
         await asyncio.sleep(1)
-        killer = Killer(mortal.dsn, client_log)
+        killer = Killer(mortal.reader, client_log)
         await killer.kill(*mortal.workers())
         mortal.kill_everything()
         killed_at = time.time()

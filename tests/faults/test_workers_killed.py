@@ -29,6 +29,8 @@ MAGIC = (
     "apns-dead",
     "slow",
 )
+SLOW = [1000, 2000]
+"""Milliseconds that the provider takes to answer, so that most kills meet something on the wire."""
 KILLING = 120.0
 """Seconds after which no more is killed: what is left then ends in peace."""
 ONE_IN = 33
@@ -70,10 +72,11 @@ async def test_a_broadcast_survives_a_worker_killed_each_second(mortal, client_l
             for n in range(DEVICES)
         )
         assert await caller.import_devices(lines) == DEVICES
+        await mortal.lab.call("POST", "/lab/settings", {"latency_ms": SLOW})
 
         began = time.monotonic()
         sent = await caller.send({"all": True})
-        killer = Killer(mortal.dsn, client_log)
+        killer = Killer(mortal.reader, client_log)
         await kill_each_second(mortal, caller, killer, sent["id"])
         ended = await caller.until_ended(sent["id"], within=180)
         took = time.monotonic() - began

@@ -72,6 +72,6 @@ async def other_caller(platform: Platform, client_log: ClientLog) -> AsyncIterat
 def agreed(platform: Platform, *callers: Caller, slack: float = 12.0) -> Judgement:
     """Let the checker compare the three ledgers of these callers' apps; fails with its report unless they agree."""
     apps = tuple(caller.app_id for caller in callers)
-    found = judge(callers[0].log.path, platform.dsn, platform.lab.ledger, apps=apps, slack=slack)
+    found = judge(callers[0].log.path, platform.reader, platform.lab.ledger, apps=apps, slack=slack)
     assert found.code == 0, found.text
     return found

@@ -8,17 +8,20 @@ import contextlib
 import io
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import asyncpg
 from tests.rig.caller import Caller
 from tests.rig.lab import LabControl
 from tests.rig.log import ClientLog
@@ -26,6 +29,8 @@ from tests.rig.log import ClientLog
 from tocsin.cli import main
 
 ROOT = Path(__file__).parents[2]
+READER = "tocsin_reader"
+_THERE = f"select exists (select from pg_roles where rolname = '{READER}')"
 _TOCSIN = [sys.executable, "-m", "tocsin.cli"]
 
 
@@ -45,6 +50,7 @@ class Platform:
         self._env = {**os.environ, **(env or {}), "TOCSIN_DATA_DIR": str(directory)}
         self._process: subprocess.Popen[bytes] | None = None
         self._tenant: str | None = None
+        self._reader_secret = secrets.token_hex(16)
 
     # ------------------------------------------------------------------ up and down
 
@@ -57,11 +63,21 @@ class Platform:
                 [*_TOCSIN, *words], cwd=ROOT, env=self._env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         deadline = time.monotonic() + within
-        while not (self.directory / "dev.json").exists():
+        while self._told_by() != self._process.pid:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise RuntimeError("the platform did not come up:\n" + self.last_words())
             time.sleep(0.05)
+        with ThreadPoolExecutor(1) as thread:  # the caller may have an event loop of its own
+            thread.submit(asyncio.run, self._make_reader()).result()
+
+    def _told_by(self) -> int | None:
+        """Which process wrote `dev.json`; that of one which was killed may lie there until the next has begun."""
+        try:
+            pid: int = self.facts["pid"]
+        except FileNotFoundError:
+            return None
+        return pid
 
     def stop(self) -> int | None:
         """Ask it to end, and wait; gives its exit code."""
@@ -119,12 +135,34 @@ class Platform:
         return LabControl(self.facts["lab_url"], self.directory / "lab")
 
     @property
-    def dsn(self) -> str:
-        """The database as its superuser, for reading what row-level security hides from the platform itself."""
-        owner = urlsplit(self.facts["database_owner_url"])
+    def superuser(self) -> str:
+        """The database as its superuser: to make the reader, and to spoil a row on purpose."""
         passwords = json.loads((self.directory / "database" / "roles.json").read_text("utf-8"))
-        secret = quote(passwords["postgres"], safe="")
-        return f"postgresql://postgres:{secret}@{owner.netloc.rpartition('@')[2]}{owner.path}?{owner.query}"
+        return self._as("postgres", passwords["postgres"])
+
+    @property
+    def reader(self) -> str:
+        """The database as a role that sees every app's rows and can write none."""
+        return self._as(READER, self._reader_secret)
+
+    def _as(self, role: str, secret: str) -> str:
+        owner = urlsplit(self.facts["database_owner_url"])
+        where = f"{owner.netloc.rpartition('@')[2]}{owner.path}?{owner.query}"
+        return f"postgresql://{role}:{quote(secret, safe='')}@{where}"
+
+    async def _make_reader(self) -> None:
+        connection = await asyncpg.connect(self.superuser)
+        try:
+            if await connection.fetchval(_THERE):
+                await connection.execute(f"drop owned by {READER}; drop role {READER}")
+            await connection.execute(
+                f"create role {READER} login bypassrls in role pg_read_all_data, pg_monitor "
+                f"password '{self._reader_secret}'"
+            )
+            await connection.execute(f"grant connect on database {urlsplit(self.superuser).path[1:]} to {READER}")
+            await connection.execute(f"alter role {READER} set default_transaction_read_only = on")
+        finally:
+            await connection.close()
 
     # ------------------------------------------------------------------ its command line
 
