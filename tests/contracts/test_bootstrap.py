@@ -8,7 +8,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOOLS = ("sh", "cat", "cksum", "cmp", "cp", "dirname", "env", "make", "mkdir", "rm", "sed", "chmod", "echo", "id", "true")
+TOOLS = (
+    "sh",
+    "cat",
+    "cksum",
+    "cmp",
+    "cp",
+    "dirname",
+    "env",
+    "make",
+    "mkdir",
+    "rm",
+    "sed",
+    "chmod",
+    "echo",
+    "id",
+    "true",
+)
 
 PYTHON = """#!/bin/sh
 # a Python of version {version} whose ensurepip is {ensurepip}

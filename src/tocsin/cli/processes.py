@@ -65,7 +65,8 @@ def serve(
     # uvicorn raises the signal again when it has ended, for whoever was there before: that is the ordinary end
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(Exit.OK))
-    server.run(sockets=[door])
+    with contextlib.suppress(SystemExit):  # uvicorn's own exit codes are none of ours
+        server.run(sockets=[door])
     if not server.started:
         raise Stop(Exit.FAILED, "the API did not start; the lines above say why.", "Run `tocsin doctor`.")
 
