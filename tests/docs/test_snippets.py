@@ -41,8 +41,8 @@ def test_the_tour_of_the_readme_runs_as_typed(clone):
     assert len(blocks) == 6
     said = typed(clone, blocks)
     assert '"status":"accepted"' in said
-    assert "100001" in said, "the broadcast has reached everybody"
-    assert "The provider accepted the message" in said
+    assert "100001/100001" in said, "the broadcast has reached everybody"
+    assert "fcm accepted it" in said
 
 
 @pytest.mark.journey
