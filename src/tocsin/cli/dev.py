@@ -6,7 +6,10 @@ Refuses a data directory that another one holds and a port that is taken.
 
 import asyncio
 import contextlib
+import os
+import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,6 +93,14 @@ async def _run(stack: "Stack", began: float) -> None:
         await stack.down()
 
 
+def _program() -> str:
+    """How this program is called from here: by its name if the shell finds it so."""
+    name = Path(sys.argv[0])
+    if shutil.which(name.name) == str(name) or not name.is_file():
+        return "tocsin"
+    return os.path.relpath(name)
+
+
 def _welcome(facts: "Mapping[str, Any]", seconds: float) -> None:
     """What a newcomer needs: where things are, the key, and the next thing to type."""
     from tocsin.lab import make
@@ -110,6 +121,6 @@ Next, in another terminal, register a simulated phone and send to it:
     -H 'Content-Type: application/json' \\
     -d '{{"provider": "fcm", "token": "{make("ok", 1)}", "user_id": "u1"}}'
 
-  tocsin send --user u1 --title Hi --body "from Tocsin" --watch
+  {_program()} send --user u1 --title Hi --body "from Tocsin" --watch
 """
     )
