@@ -96,7 +96,8 @@ async def _run(stack: "Stack", began: float) -> None:
 def _program() -> str:
     """How this program is called from here: by its name if the shell finds it so."""
     name = Path(sys.argv[0])
-    if shutil.which(name.name) == str(name) or not name.is_file():
+    found = shutil.which("tocsin")
+    if name.name != "tocsin" or (found is not None and Path(found).samefile(name)):
         return "tocsin"
     return os.path.relpath(name)
 
