@@ -29,9 +29,9 @@ MAGIC = (
     "apns-dead",
     "slow",
 )
-SLOW = [1000, 2000]
+SLOW = [400, 800]
 """Milliseconds that the provider takes to answer, so that most kills meet something on the wire."""
-KILLING = 120.0
+KILLING = 60.0
 """Seconds after which no more is killed: what is left then ends in peace."""
 ONE_IN = 33
 """3 % of the devices have a magic token."""
