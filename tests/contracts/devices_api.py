@@ -15,6 +15,7 @@ from uuid import UUID
 import uvicorn
 
 from tocsin import audience
+from tocsin.audience.body import Providers
 from tocsin.providers.base import Address, BadToken
 from tocsin.storage import Database
 from tocsin.terms.clock import SystemClock
@@ -41,7 +42,7 @@ class Browsers:
         return Address(subscription["endpoint"], subscription["keys"])
 
 
-PROVIDERS = {"fcm": Phones(), "webpush": Browsers()}
+PROVIDERS: Providers = {"fcm": Phones(), "webpush": Browsers()}
 
 
 async def authenticate(key: str | None) -> Caller:

@@ -2,17 +2,18 @@
 
 import asyncio
 import hashlib
+from typing import Any
 
 import aiohttp
 import pytest
-
 from tests.contracts.devices_api import key, serving
+
 from tocsin import audience
 from tocsin.terms import ids
 from tocsin.terms.handoffs import Learned, ReturnsHint
 
 PHONE = {"provider": "fcm", "token": "token-of-phone-1"}
-BROWSER = {
+BROWSER: dict[str, Any] = {
     "provider": "webpush",
     "subscription": {
         "endpoint": "https://push.example/endpoint-1",
@@ -223,7 +224,7 @@ async def test_each_operation_works_for_the_owner_and_is_404_for_a_stranger(api,
 async def everything(database):
     async with database.scope(ME) as tx:
         return [
-            await tx.fetch(f"select * from audience.{table} order by 1, 2")  # noqa: S608
+            await tx.fetch(f"select * from audience.{table} order by 1, 2")
             for table in ("devices", "details", "imports")
         ]
 

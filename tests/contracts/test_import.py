@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -11,8 +12,8 @@ from pathlib import Path
 import aiohttp
 import orjson
 import pytest
-
 from tests.contracts.devices_api import key, serving
+
 from tocsin.terms import ids
 
 ME, STRANGER = ids.new(), ids.new()
@@ -48,7 +49,7 @@ async def state(api, import_id):
 
 async def count(database, where="true"):
     async with database.scope(ME) as tx:
-        return await tx.fetchval(f"select count(*) from audience.devices where {where}")  # noqa: S608
+        return await tx.fetchval(f"select count(*) from audience.devices where {where}")
 
 
 def errors(answers):
@@ -58,7 +59,7 @@ def errors(answers):
 def covered(answers):
     """The ranges, which must follow each other without a gap."""
     ranges = [each["lines"] for each in answers if isinstance(each.get("lines"), list)]
-    for (_, end), (start, _) in zip(ranges, ranges[1:], strict=False):
+    for (_, end), (start, _) in itertools.pairwise(ranges):
         assert start == end + 1
     return ranges and [ranges[0][0], ranges[-1][1]]
 
@@ -261,9 +262,12 @@ async def process(dsn, port):
     )
     assert program.stdout is not None
     try:
-        url = (await program.stdout.readline()).decode().strip()
-        while not url.startswith("http://"):
-            url = (await program.stdout.readline()).decode().strip()
+        async for each in program.stdout:  # the log comes before it
+            if each.startswith(b"http://"):
+                break
+        else:
+            pytest.fail("the API did not start")
+        url = each.decode().strip()
         yield program, url
     finally:
         with contextlib.suppress(ProcessLookupError):

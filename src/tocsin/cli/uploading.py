@@ -58,13 +58,14 @@ class Uploader:
         self._waiting: deque[Block] = deque()
         self._sent: deque[tuple[Block, float]] = deque()
         self._kept = 0
-        self._room = asyncio.Event()
+        self._reading: asyncio.Future[Block | None] | None = None
+        self._changed = asyncio.Event()
+        self._unreadable: BaseException | None = None
         self._answered = False
         self._final: Mapping[str, Any] | None = None
 
     async def run(self) -> Mapping[str, Any]:
-        """Upload to the end; gives the last answer, with the counts of the whole import. Raises Stop, or OSError from
-        the feed."""
+        """Upload to the end; gives the last answer, with the counts of the whole import. Raises Stop."""
         alive, tries = time.monotonic(), 0
         while True:
             before = self.tally.lines
@@ -91,21 +92,35 @@ class Uploader:
         self._sent.clear()
         first = self._waiting[0].first if self._waiting else self.tally.lines + 1
         query = {"import_id": self._import_id, "from_line": str(first)}
+        over = asyncio.Event()
         try:
             async with self._api.session.post(
                 f"{self._api.where.url}/v1/devices/import",
                 params=query,
-                data=self._body(),
+                data=self._body(over),
                 headers={"Content-Type": "application/x-ndjson", "Accept": "application/x-ndjson"},
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
             ) as answer:
-                if answer.status != 200:
-                    await self._refuse(answer)
-                await self._read(answer.content)
+                try:
+                    if answer.status != 200:
+                        await self._refuse(answer)
+                    await self._read(answer.content)
+                finally:
+                    answer.close()  # or a body that ends early would look like a whole one
+                    self._end(over)
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as lost:
             raise _Lost(str(lost) or type(lost).__name__) from lost
+        finally:
+            self._end(over)
+        if self._unreadable is not None:
+            raise Stop(Exit.FAILED, f"The lines cannot be read on: {self._unreadable}.")
         if self._final is None:
             raise _Lost("it ended its answer too early")
+
+    def _end(self, over: asyncio.Event) -> None:
+        """Let the body of this upload end: the client library waits for it, and the next upload takes its blocks."""
+        over.set()
+        self._changed.set()
 
     async def _refuse(self, answer: "aiohttp.ClientResponse") -> None:
         stop = refused(answer.status, await answer.text(), answer.headers.get("Request-Id"))
@@ -113,21 +128,37 @@ class Uploader:
             raise _Lost(stop.message)
         raise stop
 
-    async def _body(self) -> AsyncIterator[bytes]:
-        while True:
-            while self._kept > UNACKNOWLEDGED and not self._waiting:
-                self._room.clear()
-                await self._room.wait()
+    async def _body(self, over: asyncio.Event) -> AsyncIterator[bytes]:
+        while not over.is_set():
             if self._waiting:
                 block = self._waiting.popleft()
+            elif self._kept > UNACKNOWLEDGED or not self._fresh().done():
+                await self._change()
+                continue
             else:
-                fresh = await self._feed.next()
-                if fresh is None:
+                fresh, self._reading = self._fresh(), None
+                if fresh.exception() is not None:
+                    self._unreadable = fresh.exception()
                     return
-                block = fresh
+                taken = fresh.result()
+                if taken is None:
+                    return
+                block = taken
                 self._kept += len(block.octets)
             self._sent.append((block, time.monotonic()))
             yield block.octets
+
+    def _fresh(self) -> asyncio.Future[Block | None]:
+        """The next block of the feed, on its way."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._feed.next())
+            self._reading.add_done_callback(lambda _: self._changed.set())
+        return self._reading
+
+    async def _change(self) -> None:
+        """Wait until there is room, a block, or an end."""
+        self._changed.clear()
+        await self._changed.wait()
 
     async def _read(self, content: "aiohttp.StreamReader") -> None:
         """Take in the answers until they end."""
@@ -173,4 +204,4 @@ class Uploader:
         while self._sent and self._sent[0][0].last <= last:
             block, _ = self._sent.popleft()
             self._kept -= len(block.octets)
-        self._room.set()
+        self._changed.set()
