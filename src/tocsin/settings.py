@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     api_port: int = Field(default=8080, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
     vault_keys: Path | None = Field(
         default=None,
-        description="File with the keys that seal provider credentials: for workers and `tocsin credentials`, not the API.",
+        description="File with the keys that seal provider credentials: for workers and `tocsin credentials` only.",
     )
     receipt_key: Path | None = Field(
         default=None, description="File with the key that signs delivery receipts: the workers sign, the API verifies."

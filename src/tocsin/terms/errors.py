@@ -170,6 +170,11 @@ OUTCOMES: Final = (
         "Register the device with this app's sender, or upload the right credential.",
     ),
     _outcome(
+        "third_party_auth",
+        "FCM could not sign in to Apple's or the browser's push service on the app's behalf.",
+        "Upload a valid APNs key or Web Push certificate in the Firebase console; then send again.",
+    ),
+    _outcome(
         "invalid_payload", "The provider refused the message itself.", "Read the provider's detail; change the content."
     ),
     _outcome(

@@ -83,10 +83,10 @@ TABLE: list[tuple[Ending, Verdict]] = [
     (error(404, None, status="NOT_FOUND"), CredentialFault("NOT_FOUND")),
     (error(401, None, status="UNAUTHENTICATED"), STALE_BEARER),
     (answer(401, b"\xff"), STALE_BEARER),
-    (error(401, "THIRD_PARTY_AUTH_ERROR"), CredentialFault("THIRD_PARTY_AUTH_ERROR")),
+    (error(401, "THIRD_PARTY_AUTH_ERROR"), Refused("third_party_auth", "THIRD_PARTY_AUTH_ERROR")),
     (
         error(401, "THIRD_PARTY_AUTH_ERROR", apns={"statusCode": 403, "reason": "InvalidProviderToken"}),
-        CredentialFault("THIRD_PARTY_AUTH_ERROR InvalidProviderToken"),
+        Refused("third_party_auth", "THIRD_PARTY_AUTH_ERROR InvalidProviderToken"),
     ),
     (error(429, "QUOTA_EXCEEDED", AFTER), Throttled("QUOTA_EXCEEDED", 30.0)),
     (error(429, "QUOTA_EXCEEDED", DATED), Throttled("QUOTA_EXCEEDED", 120.0)),

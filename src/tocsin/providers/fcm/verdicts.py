@@ -75,7 +75,8 @@ def _answered(answer: Answered, now: datetime) -> Verdict:
         case "UNAVAILABLE" | "INTERNAL":
             return Transient(code, retry_after.seconds(answer, now))
         case "THIRD_PARTY_AUTH_ERROR":
-            return CredentialFault(f"{code} {_reason(apns)}".strip())
+            # the key that Google holds for Apple or the browsers: the app's Android devices are not touched by it
+            return Refused("third_party_auth", f"{code} {_reason(apns)}".strip())
         case _:
             # UNSPECIFIED_ERROR says nothing, and a code made after this table was written says nothing to us
             return _by_status(answer, details, now)
