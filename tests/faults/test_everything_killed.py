@@ -17,7 +17,7 @@ RETRY_AFTER = 20
 @pytest.fixture
 def mortal():
     """A platform of the test's own, to be killed."""
-    with running() as started:
+    with running(measured=False) as started:
         yield started
 
 

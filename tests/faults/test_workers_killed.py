@@ -46,7 +46,7 @@ def token(app, n):
 @pytest.fixture
 def mortal():
     """A platform of the test's own. Of four workers each lives four seconds, a good part of which is its start."""
-    with running(workers=4) as started:
+    with running(workers=4, measured=False) as started:
         yield started
 
 

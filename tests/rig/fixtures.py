@@ -16,6 +16,8 @@ from tests.rig.judge import Judgement, judge
 from tests.rig.log import ClientLog
 from tests.rig.platform import Platform
 
+_COVERAGE = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+
 
 def reachable_dir() -> Path:
     """A new directory that the embedded server, run as another user, can reach; in memory where there is room."""
@@ -26,11 +28,20 @@ def reachable_dir() -> Path:
     return path
 
 
+def unmeasured() -> dict[str, str]:
+    """This environment without what makes a child process measure its coverage."""
+    return {name: value for name, value in os.environ.items() if name not in _COVERAGE}
+
+
 @contextlib.contextmanager
-def running(*, workers: int = 2) -> Iterator[Platform]:
-    """A platform of one's own; it must end well, and nothing of it stays."""
+def running(*, workers: int = 2, measured: bool = True) -> Iterator[Platform]:
+    """A platform of one's own; it must end well, and nothing of it stays.
+
+    `measured` False keeps coverage out of its processes: what is killed records nothing, and load needs the speed.
+    """
     directory = reachable_dir()
-    started = Platform(directory / "state", workers=workers)
+    env = dict(os.environ) if measured else unmeasured()
+    started = Platform(directory / "state", workers=workers, env=env)
     try:
         started.start()
         yield started

@@ -49,15 +49,36 @@ class Killer:
         return total
 
     async def _kill(self, connection: "asyncpg.Connection[asyncpg.Record]", pid: int) -> int:
-        os.kill(pid, signal.SIGSTOP)
         try:
-            await self._until_idle(connection, pid)
-            begun: int = await connection.fetchval(_BEGUN, str(pid))
+            begun = await self._stop(connection, pid)
         finally:
             os.kill(pid, signal.SIGKILL)
+        self._write(pid, begun)
+        return begun
+
+    async def freeze(self, *pids: int) -> int | None:
+        """Stop the first of these workers that has begun something, and leave it; gives its id, None if none has."""
+        connection = await asyncpg.connect(self._dsn)
+        try:
+            for pid in pids:
+                begun = await self._stop(connection, pid)
+                if begun:
+                    self._write(pid, begun)
+                    return pid
+                os.kill(pid, signal.SIGCONT)
+        finally:
+            await connection.close()
+        return None
+
+    async def _stop(self, connection: "asyncpg.Connection[asyncpg.Record]", pid: int) -> int:
+        os.kill(pid, signal.SIGSTOP)
+        await self._until_idle(connection, pid)
+        begun: int = await connection.fetchval(_BEGUN, str(pid))
+        return begun
+
+    def _write(self, pid: int, begun: int) -> None:
         self.begun.append(begun)
         self._log.write("kill", pid=pid, begun=begun)
-        return begun
 
     async def _until_idle(self, connection: "asyncpg.Connection[asyncpg.Record]", pid: int) -> None:
         """Wait until the server has done what the stopped worker asked for; raises TimeoutError after 5 s."""

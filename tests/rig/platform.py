@@ -47,7 +47,7 @@ class Platform:
 
     def __init__(self, directory: Path, *, workers: int = 2, env: Mapping[str, str] | None = None) -> None:
         self.directory, self._workers = directory, workers
-        self._env = {**os.environ, **(env or {}), "TOCSIN_DATA_DIR": str(directory)}
+        self._env = {**(os.environ if env is None else env), "TOCSIN_DATA_DIR": str(directory)}
         self._process: subprocess.Popen[bytes] | None = None
         self._tenant: str | None = None
         self._reader_secret = secrets.token_hex(16)
