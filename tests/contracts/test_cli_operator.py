@@ -56,7 +56,8 @@ def tocsin(database_dsns: Dsns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 async def app(tocsin: Run) -> str:
     """An app that was made by commands."""
     tenant = (await tocsin("tenants", "create", "acme", "--json")).json["id"]
-    return (await tocsin("apps", "create", "shop", "--tenant", tenant, "--json")).json["id"]
+    made: str = (await tocsin("apps", "create", "shop", "--tenant", tenant, "--json")).json["id"]
+    return made
 
 
 @pytest.fixture

@@ -182,8 +182,8 @@ def test_reset_leaves_no_state(dev: Platform):
         assert dev.tocsin("devices", "list")["data"] == []
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-        process.stdout.close()
+        process.communicate(timeout=60)
+        assert process.returncode == 0
     assert not any(alive(pid) for pid in facts["pids"].values())
 
 

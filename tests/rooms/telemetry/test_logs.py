@@ -1,6 +1,7 @@
 """Log lines carry ids and no secrets, whoever writes them."""
 
 import logging
+from typing import Any
 
 import orjson
 import pytest
@@ -27,7 +28,7 @@ def _as_before():
     structlog.contextvars.clear_contextvars()
 
 
-def lines(capsys) -> list[dict]:
+def lines(capsys) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
