@@ -188,20 +188,19 @@ def test_reset_leaves_no_state(dev: Platform):
 
 
 def test_two_signals_end_it_in_a_hurry_also_while_it_comes_up(directory: Path):
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*TOCSIN, "dev", "--data-dir", str(directory / "hurried"), "--port", "0"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stderr is not None
-    process.stderr.readline()  # the first word of a child: something runs by now
-    process.send_signal(signal.SIGTERM)
-    time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    said = process.stderr.read()
-    assert process.wait(60) == 0, said
-    process.stderr.close()
+    ) as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # the first word of a child: something runs by now
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
     assert "ending" in said
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from tocsin.cli.stack import Stack
     from tocsin.cli.state import StateDir
+
+ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that end all of it: Ctrl-C, a supervisor's wish, a terminal that was closed."""
 
 
 def dev(
@@ -75,7 +78,7 @@ async def _run(stack: "Stack", began: float) -> None:
             stack.hurry()
         asked.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDS:
         loop.add_signal_handler(number, end)
     coming_up, end_asked = asyncio.create_task(stack.up()), asyncio.create_task(asked.wait())
     try:
@@ -91,6 +94,9 @@ async def _run(stack: "Stack", began: float) -> None:
             await coming_up
         show.note("dev       | ending: API, workers, keeper, lab, database")
         await stack.down()
+        for number in ENDS:  # whoever is impatient now is late: all that is left is to exit
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _program() -> str:

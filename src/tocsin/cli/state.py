@@ -41,6 +41,8 @@ class StateDir:
         except BlockingIOError:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "unknown"
+            self._lock.close()
+            self._lock = None
             where = running(self.path).get("api_url")
             raise Stop(
                 Exit.FAILED,
