@@ -149,8 +149,8 @@ def outcome_page() -> str:
         f"# Outcomes\n\n{_PRINTED}\nEvery delivery ends in exactly one of these. The code beside it, in "
         f"[errors](errors.md), says why.\n\n{table(('state', 'what', 'ours to fix', 'billable'), rows)}\n"
         "## Statuses of a notification\n\n"
-        "`accepted → scheduled → running ⇄ paused → completed | cancelled | failed`; `cancelling` between the wish and the\n"
-        "end. `failed` means that nothing could be planned.\n\n"
+        "`accepted → scheduled → running ⇄ paused → completed | cancelled | failed`; `cancelling` between the wish\n"
+        "and the end. `failed` means that nothing could be planned.\n\n"
         "## Receipts\n\nFacts that a device reports after `sent`: "
         + ", ".join(f"`{one}`" for one in outcomes.Receipt)
         + ". They are not states.\n"

@@ -8,8 +8,9 @@ import pytest
 from tests.contracts.pipeline import Hold, Killed, Pipeline, die_at, settle_down, taken
 
 from tocsin.lanes.lane import Name, Parked
-from tocsin.storage import UniqueViolation
+from tocsin.storage import Unavailable, UniqueViolation
 from tocsin.terms.batches import Answers, Attempt, End, Fenced, NotBegun, Retry, Settlement, Why
+from tocsin.terms.clock import SystemClock
 from tocsin.terms.errors import Refused
 from tocsin.terms.handoffs import Learned, PlannedHint, Stopped
 from tocsin.terms.outcomes import Class, OnAmbiguity, State
@@ -451,4 +452,107 @@ async def test_with_workers_dying_anywhere_and_a_cancel_half_way_the_books_agree
         await asyncio.gather(*pipeline.control._finishing)
     await pipeline.drain(rounds=2000)
     assert await pipeline.status(notification) == ("cancelled" if seed % 2 else "completed")
+    await pipeline.agree(notification)
+
+
+class Watch(SystemClock):
+    """A clock that the test moves on."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+    async def sleep(self, seconds: float) -> None:
+        self.ahead += seconds
+
+
+async def test_a_batch_that_another_holds_is_put_off_until_its_lease_ends(pipeline):
+    notification = await pipeline.accept(1)
+    await pipeline.step(Name.ACCEPTED)
+    [hint] = await pipeline.lanes[Name.PLANNED].claim(1, 40)
+    async with pipeline.database.scope(pipeline.app_id) as tx:
+        await pipeline.book.begin(tx, hint.hint, "another")
+    await pipeline.sending(hint)
+    async with pipeline.database.transaction() as tx:
+        wait = await tx.fetchval("select extract(epoch from visible_at - now())::float8 from lanes.messages")
+    assert 28 < wait <= 30
+    assert pipeline.copies == {}
+    assert await pipeline.status(notification) == "running"
+
+
+async def test_a_batch_that_took_too_long_to_begin_is_given_back_unsent(pipeline):
+    clock = pipeline.sending._clock = Watch()
+    prepare = pipeline._prepare
+
+    async def slow(tx, begun):
+        clock.ahead += 6.0
+        return await prepare(tx, begun)
+
+    pipeline.sending._steps = dataclasses.replace(pipeline.sending._steps, prepare=slow)
+    notification = await pipeline.accept(2)
+    await pipeline.step(Name.ACCEPTED)
+    await pipeline.step(Name.PLANNED)
+    assert pipeline.copies == {}
+    pipeline.sending._steps = dataclasses.replace(pipeline.sending._steps, prepare=prepare)
+    await pipeline.drain()
+    assert await pipeline.rows("select * from ledger.attempts") == [], "nothing had left, so nothing is ambiguous"
+    assert await pipeline.states(notification) == {"sent:accepted": 2}
+
+
+async def test_a_worker_that_was_fenced_while_it_sent_says_nothing_more(pipeline):
+    async def fate_of_a_zombie(_ready, begun, reached):
+        await pipeline.expire_leases()
+        hint = PlannedHint(begun.app_id, begun.notification_id, begun.batch_no)
+        async with pipeline.database.scope(pipeline.app_id) as tx:
+            await pipeline.book.begin(tx, hint, "the rescuer")
+        yield Answers([taken(one.device_id) for one in reached])
+
+    send = pipeline.sending._steps.send
+    pipeline.sending._steps = dataclasses.replace(pipeline.sending._steps, send=fate_of_a_zombie)
+    notification = await pipeline.accept(2)
+    await pipeline.step(Name.ACCEPTED)
+    await pipeline.step(Name.PLANNED)
+    assert await pipeline.states(notification) == {}
+    pipeline.sending._steps = dataclasses.replace(pipeline.sending._steps, send=send)
+    await pipeline.expire_leases()
+    await pipeline.drain()
+    assert await pipeline.states(notification) == {"sent:accepted": 2}
+
+
+class Away:
+    """A database that goes away for some transactions after the first."""
+
+    def __init__(self, database, outages: int) -> None:
+        self._database, self.outages, self.opened = database, outages, 0
+
+    def scope(self, app_id):
+        self.opened += 1
+        if self.opened > 1 and self.outages:
+            self.outages -= 1
+            raise Unavailable("the database is away")
+        return self._database.scope(app_id)
+
+
+async def test_answers_are_kept_while_the_database_is_away(pipeline):
+    pipeline.sending._clock, pipeline.sending._database = Watch(), Away(pipeline.database, 3)
+    notification = await pipeline.accept(2)
+    await pipeline.step(Name.ACCEPTED)
+    await pipeline.step(Name.PLANNED)
+    assert await pipeline.states(notification) == {"sent:accepted": 2}
+    assert set(pipeline.copies.values()) == {1}
+
+
+async def test_answers_that_cannot_be_recorded_while_the_lease_holds_are_ambiguous(pipeline):
+    pipeline.sending._clock, pipeline.sending._database = Watch(), Away(pipeline.database, 1000)
+    notification = await pipeline.accept(2)
+    await pipeline.step(Name.ACCEPTED)
+    with pytest.raises(Unavailable):
+        await pipeline.step(Name.PLANNED)
+    pipeline.sending._database = pipeline.database
+    await pipeline.expire_leases()
+    await pipeline.drain()
+    assert await pipeline.states(notification) == {"sent:accepted": 2}
+    assert await pipeline.value("select count(*)::int from ledger.attempts where code = 'worker_lost'") == 2
     await pipeline.agree(notification)
