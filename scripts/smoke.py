@@ -42,7 +42,7 @@ def push(facts: dict[str, Any]) -> None:
     """Register a simulated phone, send to its user, wait until the provider took it."""
     api, key = facts["api_url"], facts["api_key"]
     tokens = call("GET", f"{facts['lab_url']}/lab/tokens")
-    token = next(row["token"] for row in tokens["data"] if row["provider"] == "fcm" and row["name"] == "ok")
+    token = next(row["token"] for row in tokens["fcm"] if row["name"] == "ok")
     call("PUT", f"{api}/v1/devices/phone-1", key, {"provider": "fcm", "token": token, "user_id": "u1"})
     body = {"to": {"user": "u1"}, "content": {"title": "Hi", "body": "from an installed wheel"}}
     sent = call("POST", f"{api}/v1/notifications", key, body)
