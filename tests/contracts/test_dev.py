@@ -95,6 +95,20 @@ def test_doctor_finds_it_well(dev: Platform):
     )
 
 
+def test_each_process_is_told_no_more_secrets_than_it_needs(dev: Platform):
+    told = {name: environment(pid) for name, pid in dev.pids.items() if name != "postgres"}
+    assert [name for name, env in told.items() if "TOCSIN_VAULT_KEYS" in env] == ["worker-1", "worker-2"]
+    assert [name for name, env in told.items() if "TOCSIN_DATABASE_OWNER_URL" in env] == ["keeper"]
+    assert [name for name, env in told.items() if "TOCSIN_DATABASE_KEEPER_URL" in env] == ["keeper"]
+    assert [name for name, env in told.items() if "TOCSIN_RECEIPT_KEY" in env] == ["api", "worker-1", "worker-2"]
+    assert "TOCSIN_DATABASE_URL" not in told["lab"]
+
+
+def environment(pid: int) -> dict[str, str]:
+    pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
 def test_the_demo_page_is_there(dev: Platform):
     assert 'data-state="idle"' in get(f"{dev.facts['api_url']}/demo/")[1]
 

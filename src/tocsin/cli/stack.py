@@ -29,6 +29,14 @@ READY_WITHIN: Final = 90.0
 """Seconds the whole may take to come up on a slow machine; warm it takes a few."""
 DRAIN: Final = 25.0
 """Seconds that the API and the workers get to finish what they have begun."""
+TOLD_BY_NEED: Final = frozenset(
+    f"TOCSIN_{name}"
+    for name in (
+        *("DATABASE_URL", "DATABASE_OWNER_URL", "DATABASE_KEEPER_URL", "VAULT_KEYS", "RECEIPT_KEY"),
+        *("LAB_URL", "LAB_CA", "API_URL", "API_KEY"),
+    )
+)
+"""Variables that no child inherits from whoever started `tocsin dev`."""
 LAB_PORTS: Final = (9443, 9480)
 """Where the lab answers over TLS and where its control API is, unless another program is there."""
 
@@ -260,8 +268,8 @@ class Stack:
 
 
 def _environment() -> dict[str, str]:
-    """What every child gets: this environment without secrets that are not its business."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_DATABASE_")}
+    """What every child gets: this environment without what is told to each of them by its need."""
+    kept = {name: value for name, value in os.environ.items() if name not in TOLD_BY_NEED}
     return {"TOCSIN_LOG_FORMAT": "text", **kept, "PYTHONUNBUFFERED": "1"}
 
 
