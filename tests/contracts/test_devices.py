@@ -169,6 +169,10 @@ async def test_devices_are_listed_in_pages_and_by_filters(api):
     assert await listed(user_id="u0") == ["phone-0", "phone-2", "browser-1"]
     assert await listed(provider="webpush") == ["browser-1"]
     assert await listed(state="logged_out") == ["phone-4"]
+    assert await listed(state="logged_out", provider="webpush") == []
+    assert await listed(state="active", user_id="u1") == ["phone-1", "phone-3"]
+    assert await listed(state="dead", user_id="u1") == []
+    assert await listed(state="active", provider="fcm") == ["phone-0", "phone-1", "phone-2", "phone-3"]
     _, page = await get(api, "/v1/devices", params={"limit": "1"})
     status, problem = await get(api, "/v1/devices", params={"cursor": page["next_cursor"], "user_id": "u0"})
     assert (status, problem["code"]) == (400, "malformed_cursor")

@@ -171,7 +171,13 @@ async def get(tx: Tx, app_id: UUID, external_id: str) -> Device | None:
 
 async def listed(tx: Tx, app_id: UUID, filters: Filters, after: UUID | None, limit: int) -> list[Device]:
     """Up to `limit` devices in the order in which they were first registered, after the device `after`."""
-    rows = await tx.fetch(SQL.list_devices, app_id, after or UUID(int=0), *filters, limit)
+    asked = (app_id, after or UUID(int=0), filters.provider, filters.state, limit)
+    if filters.user_id is not None:
+        rows = await tx.fetch(SQL.list_devices_of_user, *asked, filters.user_id)
+    elif filters.state in (None, "active"):
+        rows = await tx.fetch(SQL.list_devices, *asked)
+    else:
+        rows = await tx.fetch(SQL.list_inactive, *asked)
     return [Device(**row) for row in rows]
 
 

@@ -84,11 +84,29 @@ select d.device_id, d.external_id, d.provider, d.environment, right(d.token, 6) 
 from audience.devices d
 left join audience.details x on x.app_id = d.app_id and x.device_id = d.device_id
 where d.app_id = $1 and d.device_id > $2
-  and ($3::text is null or d.user_id = $3)
-  and ($4::text is null or d.provider = $4)
-  and ($5::text is null or d.state = $5)
+  and ($3::text is null or d.provider = $3) and ($4::text is null or d.state = $4)
 order by d.device_id
-limit $6
+limit $5
+
+-- name: list_inactive
+select d.device_id, d.external_id, d.provider, d.environment, right(d.token, 6) as token_suffix, d.token_hash, d.user_id,
+       d.locale, d.timezone, d.state, d.created_at, d.updated_at, coalesce(x.attributes, '{}') as attributes
+from audience.devices d
+left join audience.details x on x.app_id = d.app_id and x.device_id = d.device_id
+where d.app_id = $1 and d.device_id > $2
+  and ($3::text is null or d.provider = $3) and d.state = $4 and d.state <> 'active'
+order by d.device_id
+limit $5
+
+-- name: list_devices_of_user
+select d.device_id, d.external_id, d.provider, d.environment, right(d.token, 6) as token_suffix, d.token_hash, d.user_id,
+       d.locale, d.timezone, d.state, d.created_at, d.updated_at, coalesce(x.attributes, '{}') as attributes
+from audience.devices d
+left join audience.details x on x.app_id = d.app_id and x.device_id = d.device_id
+where d.app_id = $1 and d.device_id > $2
+  and ($3::text is null or d.provider = $3) and ($4::text is null or d.state = $4) and d.user_id = $6
+order by d.device_id
+limit $5
 
 -- name: delete_device
 delete from audience.devices where app_id = $1 and external_id = $2 returning device_id

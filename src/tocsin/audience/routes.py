@@ -3,7 +3,8 @@
 In: requests of an app's key. Out: devices, which show of their token its last six characters and its SHA-256.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
@@ -15,7 +16,7 @@ from starlette.responses import Response
 
 from tocsin.audience import devices, imports
 from tocsin.audience.body import DeviceBody, ImportLine, Providers, device_name, registration
-from tocsin.storage import Database, Tx
+from tocsin.storage import Database, LockTimeout, Tx, Unavailable
 from tocsin.terms import ids
 from tocsin.terms.clock import Clock
 from tocsin.terms.errors import Refused
@@ -92,6 +93,15 @@ def view(device: devices.Device) -> Mapping[str, Any]:
 
 def _no_device() -> Refused:
     return Refused("not_found", "There is no device of this id in your app.")
+
+
+@contextmanager
+def _in_turn() -> Iterator[None]:
+    """What waited too long for other registrations of the app may be tried again: 503 and Retry-After."""
+    try:
+        yield
+    except LockTimeout:
+        raise Unavailable("other registrations of the app held its locks for too long") from None
 
 
 def router(*, database: Database, providers: Providers, clock: Clock) -> APIRouter:
@@ -174,9 +184,10 @@ def router(*, database: Database, providers: Providers, clock: Clock) -> APIRout
     ) -> Response:
         """Bring a device to this full state. A token that another device had moves here at once."""
         wanted = registration(device_name(external_id), body, providers, caller.mode)
-        async with database.scope(caller.app_id) as tx:
-            created = await devices.register(tx, caller.app_id, [wanted])
-            device = await devices.get(tx, caller.app_id, external_id)
+        with _in_turn():
+            async with database.scope(caller.app_id) as tx:
+                created = await devices.register(tx, caller.app_id, [wanted])
+                device = await devices.get(tx, caller.app_id, external_id)
         assert device is not None
         return reply(201 if created[external_id] else 200, view(device))
 
@@ -194,9 +205,10 @@ def router(*, database: Database, providers: Providers, clock: Clock) -> APIRout
     )
     async def delete_device(caller: Authenticated, external_id: ExternalId) -> Response:
         """Forget a device and all that is known of it; what was planned for it is not sent."""
-        async with database.scope(caller.app_id) as tx:
-            if not await devices.delete(tx, caller.app_id, external_id):
-                raise _no_device()
+        with _in_turn():
+            async with database.scope(caller.app_id) as tx:
+                if not await devices.delete(tx, caller.app_id, external_id):
+                    raise _no_device()
         return Response(status_code=204)
 
     @routes.post("/v1/devices/{external_id:path}/logout", summary="Log a device out", response_model=DeviceView)
@@ -209,6 +221,7 @@ def router(*, database: Database, providers: Providers, clock: Clock) -> APIRout
                 raise _no_device()
             return answer(200, view(device))
 
-        return (await do_once(database, caller.app_id, once, work)).response()
+        with _in_turn():
+            return (await do_once(database, caller.app_id, once, work)).response()
 
     return routes

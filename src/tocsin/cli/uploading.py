@@ -125,6 +125,7 @@ class Uploader:
     async def _refuse(self, answer: "aiohttp.ClientResponse") -> None:
         stop = refused(answer.status, await answer.text(), answer.headers.get("Request-Id"))
         if answer.status >= 500 or answer.status in (409, 429):
+            self._answered = True
             raise _Lost(stop.message)
         raise stop
 

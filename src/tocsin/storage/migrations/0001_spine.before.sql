@@ -112,7 +112,8 @@ create table audience.devices (
 ) with (fillfactor = 85);
 create unique index devices_token on audience.devices (app_id, provider, environment, token_hash)
   where token_hash is not null;
-create index devices_user on audience.devices (app_id, user_id, device_id) where state = 'active';
+create index devices_user on audience.devices (app_id, user_id, device_id) where user_id is not null;
+create index devices_inactive on audience.devices (app_id, state, device_id) where state <> 'active';
 create index devices_active on audience.devices (app_id, device_id) include (provider) where state = 'active';
 create table audience.details (
   app_id     uuid not null,
