@@ -59,7 +59,7 @@ def history(client: Client, database: Database, lab: Lab, violation: Violation) 
         if reading.id == note:
             yield f"    {_time(reading.at)} read {reading.status} {reading.progress}"
     for kill in client.kills:
-        if run is not None and kill.at >= run.accepted_at:
+        if run is not None and kill.begun and kill.at >= run.accepted_at:
             yield f"    {_time(kill.at)} killed process {kill.pid}: {kill.begun} begun and not settled"
     yield "  D, the database:"
     if run is not None:

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from tests.rig.fixtures import agreed
-from tests.rig.killer import Killer
+from tests.rig.killer import Killer, count
 from tests.rig.lab import fcm_token
 
 pytestmark = pytest.mark.fault
@@ -14,8 +14,26 @@ pytestmark = pytest.mark.fault
 DEVICES = 4000
 
 
-@pytest.mark.parametrize("on_ambiguity", ["resend", "drop"])
-async def test_a_worker_that_outlives_its_lease_is_fenced(platform, caller, on_ambiguity):
+RESCUED = """
+select count(*) from ledger.batches
+where epoch > 1 and begun_at is not null and settled_at is null and holder not like '%:' || $1 || ':%'
+"""
+
+
+async def rescue_begins(platform, caller, frozen, notification):
+    """Wait until another worker has what the frozen one had begun on the wire: the zombie wakes in the midst of it."""
+    async with asyncio.timeout(60):
+        while not await count(platform.reader, RESCUED, [str(frozen)]):
+            await asyncio.sleep(0.02)
+
+
+async def rescue_ends(platform, caller, frozen, notification):
+    """Wait until all is over: the zombie wakes to a notification that has ended."""
+    await caller.until_ended(notification, within=90)
+
+
+@pytest.mark.parametrize(("on_ambiguity", "wake"), [("resend", rescue_begins), ("drop", rescue_ends)])
+async def test_a_worker_that_outlives_its_lease_is_fenced(platform, caller, on_ambiguity, wake):
     caller.log.write("stated", injects={"kills_that_hit": 1})
     await caller.import_devices(
         {"id": f"phone-{n}", "provider": "fcm", "token": fcm_token("ordinary", f"{caller.app_id}-{n}")}
@@ -28,12 +46,13 @@ async def test_a_worker_that_outlives_its_lease_is_fenced(platform, caller, on_a
         while frozen is None:
             await asyncio.sleep(0.05)
             frozen = await killer.freeze(*platform.workers())
-        ended = await caller.until_ended(sent["id"], within=90)
+        await wake(platform, caller, frozen, sent["id"])
         before = len(platform.lab.of(sent["id"]))
     finally:
-        await platform.lab.heal()
         if frozen is not None:
             os.kill(frozen, signal.SIGCONT)
+        ended = await caller.until_ended(sent["id"], within=90)
+        await platform.lab.heal()
     await asyncio.sleep(3)
     assert frozen in platform.workers(), "the zombie did not come back: this shows nothing"
 
