@@ -245,7 +245,8 @@ def create_api(settings: Settings) -> Api:
 class _Post:
     """Joins the steps of the stage `planned`: content opens and renders, dispatch opens its line and sends."""
 
-    def __init__(self, vendors: Mapping[str, Provider], keyring: Keyring, sign: content.Sign) -> None:
+    def __init__(self, vendors: Mapping[str, Provider], keyring: Keyring, sign: content.Sign, clock: Clock) -> None:
+        self._clock = clock
         self._keyring = keyring
         self._sign = sign
         self._messages = content.Messages(content.recall, intake.recall)
@@ -270,11 +271,11 @@ class _Post:
         if isinstance(line, Hold | Stopped):
             return line
         message, options = await self._messages.open(tx, begun)
-        return _Letter(line, message, options)
+        return _Letter(line, message, options, self._clock.monotonic())
 
     async def send(self, letter: "_Letter", begun: Begun, reached: Sequence[Reached]) -> AsyncIterator[Answers]:
         render, send = journey.SEND.steps
-        parcel = render(letter.message, letter.options, begun, reached, self._sign)
+        parcel = render(letter.message, letter.options, begun, reached, self._sign, letter.opened_at)
         async for answers in send(letter.line, begun, parcel):
             yield answers
 
@@ -285,10 +286,10 @@ class _Post:
 class _Letter:
     """What sending a batch needs besides its devices."""
 
-    __slots__ = ("line", "message", "options")
+    __slots__ = ("line", "message", "opened_at", "options")
 
-    def __init__(self, line: dispatch.Line, message: Message, options: Options) -> None:
-        self.line, self.message, self.options = line, message, options
+    def __init__(self, line: dispatch.Line, message: Message, options: Options, opened_at: float) -> None:
+        self.line, self.message, self.options, self.opened_at = line, message, options, opened_at
 
 
 async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
@@ -298,7 +299,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     clock = SystemClock()
     vendors = Vendors(settings, clock)
     sign = partial(receipts.sign, _receipt_key(settings))
-    post = _Post(vendors.by_name, load_keyring(settings.vault_keys), sign)
+    post = _Post(vendors.by_name, load_keyring(settings.vault_keys), sign, clock)
     async with _database(settings) as database:
         movers = Movers(database, clock)
         bells = Bells()

@@ -104,7 +104,7 @@ FCM = {
     "error-once": (Transient, None),
     "busy-once": (Transient, 1.0),
     "cut": (Unknown, "cut_off"),
-    "third-party": (CredentialFault, None),
+    "third-party": (Refused, "third_party_auth"),
     "revoked": (CredentialFault, None),
 }
 WEB_PUSH = {

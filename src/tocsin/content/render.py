@@ -45,8 +45,15 @@ class Messages:
         return known
 
 
-def render(message: Message, options: Options, begun: Begun, devices: Sequence[Reached], sign: Sign) -> Parcel:
-    """The parcel for these devices of a begun batch; `sign` makes the receipt tokens."""
+def render(
+    message: Message,
+    options: Options,
+    begun: Begun,
+    devices: Sequence[Reached],
+    sign: Sign,
+    started: float | None = None,
+) -> Parcel:
+    """The parcel for these devices of a batch begun at `started` (monotonic); `sign` makes the receipt tokens."""
     app_id, notification_id = begun.app_id, begun.notification_id
     return Parcel(
         message,
@@ -56,4 +63,5 @@ def render(message: Message, options: Options, begun: Begun, devices: Sequence[R
         [show_delivery(notification_id, one.device_id) for one in devices],
         [sign(app_id, notification_id, one.device_id) for one in devices],
         min(options.ttl, math.floor(begun.ttl_left)),
+        started,
     )

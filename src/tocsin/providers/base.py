@@ -131,7 +131,8 @@ class Parcel:
     """All that a provider needs to send one batch.
 
     `devices` are at most 500; `delivery_ids` and `receipts` run beside them: the public delivery id and the signed
-    receipt token that travel in each payload. `ttl` is what is left of it, in whole seconds.
+    receipt token that travel in each payload. `ttl` is what is left of it, in whole seconds. `started` is the monotonic
+    clock when the batch was begun (None: now): what was not written in time after that is not written at all.
     """
 
     message: Message
@@ -141,6 +142,7 @@ class Parcel:
     delivery_ids: Sequence[str]
     receipts: Sequence[str]
     ttl: int
+    started: float | None = None
 
 
 class Address(NamedTuple):

@@ -95,6 +95,7 @@ def parcel(
     chosen: Options | None = None,
     ttl: int = 3600,
     receipts: Sequence[str] | None = None,
+    started: float | None = None,
 ) -> Parcel:
     return Parcel(
         message or Message(title="Hi", body="there"),
@@ -104,6 +105,7 @@ def parcel(
         [f"dlv_{at:052d}" for at in range(len(devices))],
         receipts or [f"receipt-{at}" for at in range(len(devices))],
         ttl,
+        started,
     )
 
 

@@ -342,14 +342,14 @@ async def test_every_end_is_known_before_the_lease_of_a_batch_is_over(google: Go
     assert first + 2 * again_exchange + oauth.PAUSE + second < 30
 
 
-async def test_a_stalled_process_leaves_the_wire_a_moment(google: Google) -> None:
+async def test_a_process_that_was_stalled_sends_nothing_late(google: Google) -> None:
     def late() -> Ending:
         google.clock.pass_time(60)
         return google.grant()
 
     google.oauth = late
-    assert isinstance((await google.send("t"))[0], Taken)
-    assert google.wire.limits[-1] == (0.1, 0.1)
+    assert (await google.send("t"))[0] == NotSent("late")
+    assert google.pushes() == []
 
 
 async def test_a_device_whose_copy_is_too_large_is_refused_and_the_others_are_sent(google: Google) -> None:
@@ -390,3 +390,13 @@ async def test_no_call_of_an_app_ever_leaves_for_the_other_modes_place(mode: Mod
     matching = (mode is Mode.LIVE) == (secret["token_uri"] == "https://oauth2.googleapis.com/token")
     assert bool(test.wire.calls) == (matching and mode is Mode.TEST)
     assert bool(live.wire.calls) == (matching and mode is Mode.LIVE)
+
+
+async def test_a_batch_that_was_begun_too_long_ago_is_not_sent_at_all() -> None:
+    google = Google()
+    early = await google.send("one", started=google.clock.monotonic() - WRITE_WITHIN + 3.0)
+    assert isinstance(early[0], Taken)
+    assert google.wire.limits[-1] == (3.0, ANSWER_WITHIN - WRITE_WITHIN + 3.0)
+    late = await google.send("one", "two", started=google.clock.monotonic() - WRITE_WITHIN)
+    assert set(late.values()) == {NotSent("late")}
+    assert len(google.pushes()) == 1

@@ -13,6 +13,7 @@ from tocsin.providers.base import (
     Credential,
     CredentialFault,
     Limits,
+    NotSent,
     Parcel,
     Refused,
     Verdict,
@@ -35,8 +36,6 @@ ANSWER_WITHIN: Final = 12.0
 """Seconds from the start until the first round has ended."""
 SECOND_ROUND: Final = 5.0
 """Seconds for calls that are sent again with a new bearer."""
-LEAST: Final = 0.1
-"""Seconds that are left to the wire even where a stalled process has used up both."""
 
 Chunk = Sequence[tuple[int, Verdict]]
 
@@ -74,7 +73,7 @@ class Fcm:
 
     async def send(self, credential: Credential, parcel: Parcel) -> AsyncIterator[Chunk]:
         """Send a batch; chunks of (index, verdict), each index exactly once. Never raises for what others did wrong."""
-        started = self._clock.monotonic()
+        started = self._clock.monotonic() if parcel.started is None else parcel.started
         try:
             place = self._settings.place(credential.mode)
             account = ServiceAccount.read(credential.secret, place)
@@ -95,6 +94,9 @@ class Fcm:
         again: list[int] = []
         calls = _calls(place, account, bearer, bodies.values())
         spent = self._clock.monotonic() - started
+        if spent >= WRITE_WITHIN:
+            yield [(index, NotSent("late")) for index in bodies]
+            return
         async for chunk in self._round(wire, tuple(bodies), calls, WRITE_WITHIN - spent, ANSWER_WITHIN - spent):
             again += [index for index, said in chunk if said is STALE_BEARER]
             rest = [(index, said) for index, said in chunk if said is not STALE_BEARER]
@@ -135,9 +137,7 @@ class Fcm:
     async def _round(
         self, wire: Wire, indexes: Sequence[int], calls: Sequence[Call], write_within: float, answer_within: float
     ) -> AsyncIterator[Chunk]:
-        async for chunk in wire.submit(
-            calls, write_within=max(write_within, LEAST), answer_within=max(answer_within, LEAST)
-        ):
+        async for chunk in wire.submit(calls, write_within=write_within, answer_within=answer_within):
             now = self._clock.now()
             yield [(indexes[position], verdict(ending, now)) for position, ending in chunk]
 

@@ -18,6 +18,7 @@ from tocsin.providers.base import (
     Credential,
     CredentialFault,
     Limits,
+    NotSent,
     Parcel,
     Refused,
     Taken,
@@ -43,8 +44,6 @@ WRITE_WITHIN: Final = 8.0
 """Seconds from the start until the last request is written."""
 ANSWER_WITHIN: Final = 12.0
 """Seconds from the start until every call has ended."""
-LEAST: Final = 0.1
-"""Seconds that are left to the wire even where a stalled process has used up both."""
 KEPT: Final = 1000
 """Key pairs kept open at most."""
 
@@ -85,7 +84,7 @@ class WebPush:
 
     async def send(self, credential: Credential, parcel: Parcel) -> AsyncIterator[Chunk]:
         """Send a batch; chunks of (index, verdict), each index exactly once. Never raises for what others did wrong."""
-        started = self._clock.monotonic()
+        started = self._clock.monotonic() if parcel.started is None else parcel.started
         try:
             self._settings.admit(credential.mode)
             batch = _Batch(credential, self._open(credential), parcel, self._settings, self._vouchers)
@@ -111,8 +110,11 @@ class WebPush:
         if not calls:
             return
         spent = self._clock.monotonic() - started
+        if spent >= WRITE_WITHIN:
+            yield [(index, NotSent("late")) for index in indexes]
+            return
         ends = self._wires[credential.mode].submit(
-            calls, write_within=max(WRITE_WITHIN - spent, LEAST), answer_within=max(ANSWER_WITHIN - spent, LEAST)
+            calls, write_within=WRITE_WITHIN - spent, answer_within=ANSWER_WITHIN - spent
         )
         lab = self._settings.lab if credential.mode is Mode.TEST else None
         accepted: set[Origin] = set()
