@@ -61,9 +61,6 @@ async def test_a_real_browser_decrypts_a_push_and_signs_for_it_and_refuses_a_fli
     lab, facts = platform.lab, platform.facts
     urls = (await lab.call("GET", "/lab"))["urls"]
 
-    async def connected():
-        return bool((await lab.call("GET", "/lab"))["browsers"]["connected"])
-
     async def registered():
         devices = [each async for each in demo.pages("/v1/devices", user_id="firefox", state="active")]
         return next((each for each in devices if each["id"] == "real-browser"), None)
@@ -72,7 +69,7 @@ async def test_a_real_browser_decrypts_a_push_and_signs_for_it_and_refuses_a_fli
         return [each for each in (await lab.call("GET", "/lab/acks"))["data"] if each["kind"] == "ack"]
 
     page = f"{facts['api_url']}/demo/#key={quote(facts['api_key'])}&device=real-browser&user=firefox"
-    async with Firefox(home, urls["websocket"], page, connected) as browser:
+    async with Firefox(home, urls["websocket"], page) as browser:
         try:
             device = await wait_for(registered, within=60, what="the browser's registration")
         except TimeoutError:

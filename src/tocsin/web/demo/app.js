@@ -27,6 +27,18 @@ function octets(base64url) {
   return Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 }
 
+// A browser that is still starting may never answer what its push service is asked: ask again.
+async function patiently(ask, seconds = 2, times = 30) {
+  for (let left = times; left > 0; left -= 1) {
+    const late = new Promise((resolve) => setTimeout(resolve, seconds * 1000, { late: true }));
+    const answered = ask().then((value) => ({ value }));
+    const first = await Promise.race([answered, late]);
+    if (!first.late) return first.value;
+    log("the browser's push service does not answer yet");
+  }
+  throw new Error("the browser has no connection to its push service");
+}
+
 async function subscribe() {
   if (!key) throw new Error("there is no #key=tk_… in the address; tocsin dev prints the whole of it");
   const worker = await navigator.serviceWorker.register("sw.js");
@@ -35,13 +47,15 @@ async function subscribe() {
   const { public_key } = await api("GET", "/v1/web-push/public-key");
   log("VAPID public key: fetched");
   const wanted = octets(public_key);
-  let subscription = await worker.pushManager.getSubscription();
+  let subscription = await patiently(() => worker.pushManager.getSubscription());
   const had = subscription && new Uint8Array(subscription.options.applicationServerKey ?? new ArrayBuffer(0));
   if (had && had.join() !== wanted.join()) {
     await subscription.unsubscribe();
     subscription = null;
   }
-  subscription ??= await worker.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: wanted });
+  subscription ??= await patiently(() =>
+    worker.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: wanted }),
+  );
   const { endpoint, keys } = subscription.toJSON();
   log(`subscribed at ${new URL(endpoint).origin}`);
   await api("PUT", `/v1/devices/${encodeURIComponent(device)}`, {
