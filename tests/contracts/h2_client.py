@@ -78,9 +78,10 @@ class H2Client:
         self._writer.write(octets)
 
     async def close(self) -> None:
-        self._writer.close()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+        self._writer.transport.abort()  # a close would wait for the goodbye of a peer that may be gone
+        await asyncio.sleep(0)
 
     def _write(self) -> None:
         self._writer.write(self._h2.data_to_send())

@@ -266,6 +266,7 @@ async def test_a_client_that_sends_everything_before_it_reads_is_not_stuck(datab
                 await writer.drain()
             answer = await reader.read(-1)
         writer.close()
+        await writer.wait_closed()
     assert b'"accepted":20000,"rejected":4000' in answer
 
 

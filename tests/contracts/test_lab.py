@@ -82,6 +82,7 @@ async def test_http_1_1_can_be_pipelined_and_asked_to_close(running):
     received = await asyncio.wait_for(reader.read(-1), 5)
     assert received.count(b"HTTP/1.1 200") == 4
     writer.close()
+    await writer.wait_closed()
 
 
 async def test_http_1_1_waits_for_a_body_that_was_announced(running):
@@ -95,6 +96,7 @@ async def test_http_1_1_waits_for_a_body_that_was_announced(running):
     writer.write(body)
     assert b"HTTP/1.1 200" in await asyncio.wait_for(reader.read(-1), 5)
     writer.close()
+    await writer.wait_closed()
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,7 @@ async def test_what_is_not_http_is_refused_and_the_connection_closed(running, oc
     received = await asyncio.wait_for(reader.read(-1), 5)
     assert received.split(b" ")[1:2] == ([status] if status else [])
     writer.close()
+    await writer.wait_closed()
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,8 @@ async def test_the_server_speaks_h2_and_announces_a_hundred_streams(lab, client)
     assert settings[3] == 100
     _, writer = await asyncio.open_connection("localhost", lab.port, ssl=lab.tls("h2"))
     assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
-    writer.close()
+    writer.transport.abort()
+    await asyncio.sleep(0)
 
 
 async def test_an_ordinary_message_is_accepted_and_written_down_with_its_delivery(lab, send):

@@ -44,7 +44,7 @@ def test_an_event_is_one_json_line_with_its_ids(capsys):
 
 def test_a_library_speaks_in_the_same_form(capsys):
     logs.configure("info", "json")
-    logging.getLogger("uvicorn.error").info("Started %d", 7, extra={"color_message": "\x1b[36m"})
+    logging.getLogger("a.library").info("Started %d", 7, extra={"color_message": "\x1b[36m"})
     (line,) = lines(capsys)
     assert line["event"] == "Started 7"
     assert "color_message" not in line
