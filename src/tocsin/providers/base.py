@@ -7,7 +7,7 @@ retry, ambiguity and ends are the business of `dispatch`.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
 
 from tocsin.terms.handoffs import Message, Options, Reached
@@ -124,6 +124,12 @@ class TooLarge(ValueError):
 
 
 # ------------------------------------------------------------------ the provider
+
+
+WRITE_WITHIN: Final = 8.0
+"""Seconds from the begin of a batch in which its requests are written, or not at all."""
+ANSWER_WITHIN: Final = 12.0
+"""Seconds from the begin of a batch in which every request has ended: well before its lease does."""
 
 
 @dataclass(frozen=True, slots=True)

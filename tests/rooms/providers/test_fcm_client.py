@@ -26,6 +26,8 @@ from tests.rooms.providers.stand_ins import (
 )
 
 from tocsin.providers.base import (
+    ANSWER_WITHIN,
+    WRITE_WITHIN,
     CredentialFault,
     DeadToken,
     NotSent,
@@ -37,7 +39,6 @@ from tocsin.providers.base import (
     Verdict,
 )
 from tocsin.providers.fcm import Fcm, FcmSettings, oauth
-from tocsin.providers.fcm.client import ANSWER_WITHIN, WRITE_WITHIN
 from tocsin.terms.handoffs import Message, Reached
 from tocsin.terms.outcomes import Mode
 from tocsin.wire.endings import Ambiguous, Answered, Call, Ending, Unsent

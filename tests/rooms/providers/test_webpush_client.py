@@ -11,7 +11,17 @@ import pytest
 from tests.rooms.providers.browser import LAB_ENDPOINT, b64, browser, decrypt, unb64, vapid_account
 from tests.rooms.providers.stand_ins import LAB, FakeWire, HandClock, answer, credential, gather, header, parcel, same
 
-from tocsin.providers.base import CredentialFault, DeadToken, NotSent, Refused, Taken, Unknown, Verdict
+from tocsin.providers.base import (
+    ANSWER_WITHIN,
+    WRITE_WITHIN,
+    CredentialFault,
+    DeadToken,
+    NotSent,
+    Refused,
+    Taken,
+    Unknown,
+    Verdict,
+)
 from tocsin.providers.webpush import WebPush, WebPushSettings
 from tocsin.providers.webpush import client as adapter
 from tocsin.providers.webpush.vapid import VapidKeys
@@ -226,7 +236,7 @@ async def test_the_time_encryption_took_is_not_given_to_the_wire() -> None:
 
     clock.sleep = slow
     await send(*(MOZILLA + str(number) for number in range(adapter.SLICE)))
-    assert wire.limits == [(adapter.WRITE_WITHIN - 3.0, adapter.ANSWER_WITHIN - 3.0)]
+    assert wire.limits == [(WRITE_WITHIN - 3.0, ANSWER_WITHIN - 3.0)]
     late = await send(*(MOZILLA + str(number) for number in range(adapter.SLICE * 5)))
     assert set(late.values()) == {NotSent("late")}, "what took too long is not sent at all"
     assert len(wire.limits) == 1

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tocsin.providers.base import (
+    ANSWER_WITHIN,
+    WRITE_WITHIN,
     Address,
     BadCredential,
     Credential,
@@ -30,10 +32,6 @@ from tocsin.terms.handoffs import Message, Options
 from tocsin.terms.outcomes import Mode
 from tocsin.wire.endings import Call, Wire
 
-WRITE_WITHIN: Final = 8.0
-"""Seconds from the start until the last request of the first round is written."""
-ANSWER_WITHIN: Final = 12.0
-"""Seconds from the start until the first round has ended."""
 SECOND_ROUND: Final = 5.0
 """Seconds for calls that are sent again with a new bearer."""
 

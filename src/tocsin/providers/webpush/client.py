@@ -13,6 +13,8 @@ from uuid import UUID
 
 from tocsin.providers import base64url
 from tocsin.providers.base import (
+    ANSWER_WITHIN,
+    WRITE_WITHIN,
     Address,
     BadCredential,
     Credential,
@@ -40,10 +42,6 @@ from tocsin.wire.endings import Call, Headers, Origin, Wire
 
 SLICE: Final = 25
 """Messages encrypted in a row: some 2.5 ms (bench/webpush_encrypt.py)."""
-WRITE_WITHIN: Final = 8.0
-"""Seconds from the start until the last request is written."""
-ANSWER_WITHIN: Final = 12.0
-"""Seconds from the start until every call has ended."""
 KEPT: Final = 1000
 """Key pairs kept open at most."""
 
