@@ -4,7 +4,6 @@ In: `check`, `test` or `peers`, and after `--` what is handed on to pytest. Out:
 A gate that fails does not stop the others, so that one run shows everything there is to mend.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
@@ -21,78 +21,88 @@ FLOOR = 95
 """Branch coverage of src/ in percent, sub-processes included."""
 
 
-def run(*command: str | Path, env: dict[str, str] | None = None) -> str | None:
-    """Run a command, showing what it says as it says it; give its last line if it held, None if not."""
+class Said(NamedTuple):
+    """How a command or a gate ended: whether it held, and the last line it said."""
+
+    held: bool
+    last: str
+
+
+def run(*command: str | Path) -> Said:
+    """Run a command, showing what it says as it says it."""
     words = [str(word) for word in command]
     print("$", " ".join(words), flush=True)
-    process = subprocess.Popen(
-        words, cwd=ROOT, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     last = ""
     for line in process.stdout:
         print(line, end="", flush=True)
         last = line.strip() or last
-    return last if process.wait() == 0 else None
+    return Said(process.wait() == 0, last)
 
 
-def tools(*names_and_arguments: Sequence[str]) -> str | None:
+def runs(*commands: Sequence[str | Path]) -> Said:
+    """Run several commands; the first that fails ends it."""
+    said = Said(True, "")
+    for words in commands:
+        said = run(*words)
+        if not said.held:
+            break
+    return said
+
+
+def tools(*commands: Sequence[str]) -> Said:
     """Run several tools of the environment; the first that fails ends it."""
-    last: str | None = ""
-    for words in names_and_arguments:
-        last = run(BIN / words[0], *words[1:])
-        if last is None:
-            return None
-    return last
+    return runs(*((str(BIN / words[0]), *words[1:]) for words in commands))
 
 
-def style() -> str | None:
+def style() -> Said:
     """Ruff: rules and layout."""
     return tools(("ruff", "check", "."), ("ruff", "format", "--check", "."))
 
 
-def types() -> str | None:
+def types() -> Said:
     """Mypy, strict."""
     return tools(("mypy",))
 
 
-def floors() -> str | None:
+def floors() -> Said:
     """The direction of imports."""
     return tools(("lint-imports",))
 
 
-def migrations() -> str | None:
+def migrations() -> Said:
     """Squawk over the migrations: what locks a table for long, what cannot be undone."""
     files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src/tocsin/storage/migrations").rglob("*.sql"))
     return tools(("squawk", *files))
 
 
-def docs() -> str | None:
+def docs() -> Said:
     """The reference pages say what the code says."""
     return run(PYTHON, "scripts/print_docs.py", "--check")
 
 
-def coverage() -> str | None:
+def coverage() -> Said:
     """All tests but those against foreign software, with branch coverage of every process they start."""
     for leftover in ROOT.glob(".coverage*"):
         leftover.unlink()
     summary = run(PYTHON, "-m", "coverage", "run", "-m", "pytest", "--ignore=tests/peers", *passed_on())
     tools(("coverage", "combine", "--quiet"))
     enough = tools(("coverage", "report", f"--fail-under={FLOOR}", "--skip-covered"))
-    return None if summary is None or enough is None else f"{summary}; {enough}"
+    return Said(summary.held and enough.held, f"{summary.last}; {enough.last}")
 
 
-def suite() -> str | None:
+def suite() -> Said:
     """All tests but those against foreign software."""
     return run(PYTHON, "-m", "pytest", "--ignore=tests/peers", *passed_on())
 
 
-def peers() -> str | None:
+def peers() -> Said:
     """The tests against software nobody here wrote."""
     return run(PYTHON, "-m", "pytest", "tests/peers", *passed_on())
 
 
-def wheel() -> str | None:
+def wheel() -> Said:
     """Build the wheel, install it into an empty environment and start `tocsin dev` from there."""
     place = ROOT / "build" / "wheel-check"
     shutil.rmtree(place, ignore_errors=True)
@@ -104,24 +114,24 @@ def wheel() -> str | None:
         (uv, "export", "--quiet", "--frozen", "--no-default-groups", "--no-emit-project", "--output-file", locked),
         (uv, "venv", "--quiet", "--python", PYTHON, place / "env"),
     )
-    for words in steps:
-        if run(*words) is None:
-            return None
+    made = runs(*steps)
+    if not made.held:
+        return made
     (built,) = place.glob("*.whl")
     into = ("--quiet", "--python", str(place / "env" / "bin" / "python"))
-    if run(uv, "pip", "install", *into, "--requirements", locked) is None:
-        return None
-    if run(uv, "pip", "install", *into, "--no-deps", built) is None:
-        return None
-    return run(PYTHON, ROOT / "scripts" / "smoke.py", place / "env" / "bin" / "tocsin", place / "state")
+    return runs(
+        (uv, "pip", "install", *into, "--requirements", locked),
+        (uv, "pip", "install", *into, "--no-deps", built),
+        (PYTHON, ROOT / "scripts" / "smoke.py", place / "env" / "bin" / "tocsin", place / "state"),
+    )
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One gate: its name, and what gives a last line when it holds and None when it does not."""
+    """One gate: its name, and what runs it."""
 
     name: str
-    holds: Callable[[], str | None]
+    ask: Callable[[], Said]
 
 
 PLANS = {
@@ -151,19 +161,18 @@ def main() -> int:
     if plan not in PLANS:
         print(f"usage: gates.py {'|'.join(PLANS)} [-- pytest arguments]", file=sys.stderr)
         return 2
-    rows: list[tuple[str, float, str | None]] = []
+    rows: list[tuple[str, float, Said]] = []
     for gate in PLANS[plan]:
         print(f"\n--- {gate.name}", flush=True)
         began = time.monotonic()
-        rows.append((gate.name, 0.0, gate.holds()))
-        rows[-1] = (gate.name, time.monotonic() - began, rows[-1][2])
+        said = gate.ask()
+        rows.append((gate.name, time.monotonic() - began, said))
     whole = sum(seconds for _, seconds, _ in rows)
     if len(rows) > 1:
         print("\ngate                  seconds  share")
-        for name, seconds, last in rows:
-            outcome = "FAILED" if last is None else last
-            print(f"{name:20} {seconds:8.1f} {seconds / whole:6.0%}  {outcome}")
-    return 0 if all(last is not None for _, _, last in rows) else 1
+        for name, seconds, said in rows:
+            print(f"{name:20} {seconds:8.1f} {seconds / whole:6.0%}  {'ok' if said.held else 'FAILED'}: {said.last}")
+    return 0 if all(said.held for _, _, said in rows) else 1
 
 
 if __name__ == "__main__":

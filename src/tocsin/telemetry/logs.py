@@ -95,8 +95,10 @@ def configure(level: str = "info", layout: str = "json") -> None:
     root.setLevel(level.upper())
     # what a server says of itself is ours to say; the loggers of libraries are worth a warning only
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logging.getLogger(name).handlers.clear()
-        logging.getLogger(name).propagate = True
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate, logger.disabled = True, False
+        logger.setLevel(logging.NOTSET)
     for name in ("alembic", "asyncio", "hpack", "uvicorn.access"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     # a pool that cannot connect says so with a trace each time; whoever waits for it says it in a line

@@ -43,6 +43,7 @@ def test_an_event_is_one_json_line_with_its_ids(capsys):
 
 
 def test_a_library_speaks_in_the_same_form(capsys):
+    logging.getLogger("uvicorn.error").setLevel("ERROR")
     logs.configure("info", "json")
     logging.getLogger("a.library").info("Started %d", 7, extra={"color_message": "\x1b[36m"})
     (line,) = lines(capsys)
