@@ -2,10 +2,15 @@
 
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+
+from tocsin.cli import app
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +57,36 @@ def test_the_tutorial_runs_as_typed(clone):
     said = typed(clone, blocks)
     assert "unregistered" in said
     assert "dead" in said
+
+
+@pytest.mark.journey
+def test_the_import_runs_as_typed(clone):
+    blocks = snippets("docs/how-to/import-devices.md", "import")
+    assert len(blocks) == 2
+    said = typed(clone, [". .tocsin/env", 'export PATH="$PWD/.venv/bin:$PATH"', *blocks])
+    assert said.count("some lines were refused") == 3
+    assert "pigeon" in said
+    assert '"lines":4,"accepted":3,"rejected":1,"finished":true' in said
+
+
+def commands() -> list[list[str]]:
+    """Every call of `tocsin` in a code block of any page, as words."""
+    found = []
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for block in re.findall(r"```(?:sh)?\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+            calls = re.findall(r"(?:^|\| |\$\()tocsin ([^|>#&\n]+)", block, re.MULTILINE)
+            found += [shlex.split(call.strip(), comments=True) for call in calls]
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_in_the_docs_exists_and_takes_these_options(words):
+    command: Any = typer.main.get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    assert not hasattr(command, "commands"), "a group is no command"
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
 
 
 def test_every_page_is_reached_from_the_readme_or_the_index():
