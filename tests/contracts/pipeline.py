@@ -208,7 +208,7 @@ class Pipeline:
     async def hurry(self) -> None:
         """The time that everything waits for has come."""
         await self._all(
-            "update ledger.batches set due_at = now() - interval '1 s', woken_at = now() - interval '2 min' "
+            "update ledger.batches set due_at = now() - interval '1 s', woken_at = now() - interval '6 min' "
             "where settled_at is null and begun_at is null"
         )
         await self._all(

@@ -1,6 +1,7 @@
 """Planning, sending and settling over a real database: what becomes of every device, whatever happens to workers."""
 
 import asyncio
+import contextlib
 import dataclasses
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import pytest
 from tests.contracts.pipeline import Hold, Killed, Pipeline, die_at, settle_down, taken
 
 from tocsin.lanes.lane import Name, Parked
-from tocsin.storage import Unavailable, UniqueViolation
+from tocsin.storage import CommitUnknown, Unavailable, UniqueViolation
 from tocsin.terms.batches import Answers, Attempt, End, Fenced, NotBegun, Retry, Settlement, Why
 from tocsin.terms.clock import SystemClock
 from tocsin.terms.errors import Refused
@@ -542,6 +543,46 @@ async def test_answers_are_kept_while_the_database_is_away(pipeline):
     await pipeline.step(Name.PLANNED)
     assert await pipeline.states(notification) == {"sent:accepted": 2}
     assert set(pipeline.copies.values()) == {1}
+
+
+class Mute(Away):
+    """A database whose answer to the commit of each of a batch's two settles is lost, whether it happened or not."""
+
+    def __init__(self, database, *, happens: bool) -> None:
+        super().__init__(database, 0)
+        self.happens = happens
+        self.lost = 0
+
+    @contextlib.asynccontextmanager
+    async def _mute(self, app_id):
+        with contextlib.suppress(RuntimeError):
+            async with self._database.scope(app_id) as tx:
+                yield tx
+                if not self.happens:
+                    raise RuntimeError("rolled back")
+        self.lost += 1
+        raise CommitUnknown("the answer to the commit was lost")
+
+    def scope(self, app_id):
+        self.opened += 1
+        settles = (2, 4) if self.happens else (2, 5)  # one is the begin; each loss is followed by a look
+        return self._mute(app_id) if self.opened in settles else self._database.scope(app_id)
+
+
+@pytest.mark.parametrize("happens", [True, False])
+async def test_a_settle_whose_commit_went_unanswered_is_done_once(pipeline, happens):
+    pipeline.chunks = 2
+    pipeline.sending._clock = Watch()
+    mute = pipeline.sending._database = Mute(pipeline.database, happens=happens)
+    notification = await pipeline.accept(4)
+    await pipeline.step(Name.ACCEPTED)
+    await pipeline.step(Name.PLANNED)
+    await pipeline.drain()
+    assert mute.lost == 2
+    assert await pipeline.states(notification) == {"sent:accepted": 4}
+    assert set(pipeline.copies.values()) == {1}
+    assert await pipeline.rows("select * from ledger.attempts") == []
+    await pipeline.agree(notification)
 
 
 async def test_answers_that_cannot_be_recorded_while_the_lease_holds_are_ambiguous(pipeline):

@@ -42,6 +42,10 @@ class Book(Protocol):
         """Write ends, attempts and retry batches; raises Fenced if the batch is no longer held under this epoch."""
         ...
 
+    async def settled(self, tx: Any, begun: Begun, left: int) -> bool:
+        """Whether a settle that left so many devices was committed, where the answer to its commit was lost."""
+        ...
+
     async def end_all(self, tx: Any, begun: Begun, state: State, code: str) -> None:
         """Settle every device left in the batch alike; raises Fenced."""
         ...

@@ -14,7 +14,7 @@ import structlog
 from tocsin.lanes.book import Book
 from tocsin.lanes.lane import LONGEST_DELAY, Claimed, Lane, Name, Parked
 from tocsin.lanes.waking import Waker
-from tocsin.storage import Database, LockTimeout, Unavailable
+from tocsin.storage import CommitUnknown, Database, LockTimeout, Unavailable
 from tocsin.terms.batches import Answers, Begun, End, Fate, Fenced, Hold, NotBegun, Retry, Settlement, Waiting, Why
 from tocsin.terms.clock import Clock
 from tocsin.terms.handoffs import Learned, PlannedHint, Reached, ReturnsHint, Stopped, Unreached
@@ -153,11 +153,14 @@ class Sending(Generic[Ready]):
         self, claimed: Claimed, begun: Begun, ready: Ready, answers: Answers, left: Sequence[UUID], started: float
     ) -> None:
         """Record answers; while the database is away, try again for as long as the lease holds."""
+        in_doubt = False
         while True:
             try:
-                await self._record(claimed, begun, ready, answers, left)
+                if not (in_doubt and await self._recorded(begun, left)):
+                    await self._record(claimed, begun, ready, answers, left)
                 break
             except (Unavailable, LockTimeout) as trouble:
+                in_doubt = in_doubt or isinstance(trouble, CommitUnknown)
                 if self._clock.monotonic() - started > _LEASE:
                     raise
                 _log.warning("settle.unavailable", batch=begun.batch_no, reason=str(trouble))
@@ -176,6 +179,11 @@ class Sending(Generic[Ready]):
             await self._returns.put(tx, list(_returns(begun, answers.dead)))
             if not left:
                 await self._planned.ack(tx, [claimed])
+
+    async def _recorded(self, begun: Begun, left: Sequence[UUID]) -> bool:
+        """Whether the settle whose commit went unanswered has happened: to do it twice would be a defect."""
+        async with self._database.scope(begun.app_id) as tx:
+            return await self._book.settled(tx, begun, len(left))
 
     async def _give_back(self, claimed: Claimed, begun: Begun, delay: float) -> None:
         async with self._database.scope(begun.app_id) as tx:

@@ -157,6 +157,11 @@ class LedgerBook:
             waiting += _waiting(rows)
         return waiting
 
+    async def settled(self, tx: Tx, begun: Begun, left: int) -> bool:
+        """Whether a settle that left so many devices was committed, where the answer to its commit was lost."""
+        now_left = await tx.fetchval(SQL.batch_left, begun.app_id, begun.notification_id, begun.batch_no, begun.epoch)
+        return bool(now_left == left)
+
     async def _judge_retries(self, tx: Tx, begun: Begun, retries: Sequence[Retry]) -> tuple[list[End], list[Retry]]:
         """A run that is being cancelled, or a time to live that ends first, turns retries into ends."""
         run = await tx.fetchrow(SQL.run_fate, begun.app_id, begun.notification_id)

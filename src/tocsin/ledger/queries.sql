@@ -101,6 +101,10 @@ set device_ids = $5, settled_at = case when $5::uuid[] is null then clock_timest
     codes = case when $12::jsonb is null then codes else ledger.add_counts(codes, $12) end
 where app_id = $1 and notification_id = $2 and batch_no = $3 and epoch = $4 and settled_at is null;
 
+-- name: batch_left
+select case when settled_at is null then cardinality(device_ids) else 0 end
+from ledger.batches where app_id = $1 and notification_id = $2 and batch_no = $3 and epoch = $4;
+
 -- name: run_fate
 -- What a retry has to know: is the run ending, and how long has it still got?
 select status, extract(epoch from expires_at - clock_timestamp())::float8 as ttl_left
@@ -174,7 +178,7 @@ with due as (
   from ledger.batches b join ledger.runs r on r.app_id = b.app_id and r.notification_id = b.notification_id
   where b.settled_at is null and r.status = 'running' and b.due_at <= clock_timestamp()
     and (b.lease_until is null or b.lease_until < clock_timestamp())
-    and (b.woken_at < greatest(b.due_at, b.lease_until) or b.woken_at < clock_timestamp() - interval '60 s')
+    and (b.woken_at < greatest(b.due_at, b.lease_until) or b.woken_at < clock_timestamp() - interval '5 min')
   order by b.due_at limit $1 for update of b skip locked
 )
 update ledger.batches b set woken_at = clock_timestamp()
