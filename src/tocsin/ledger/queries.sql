@@ -9,9 +9,6 @@ values ($1, $2, $3, $4, 'accepted', $5, $6, $7, now(), now());
 select status, plan_seq, plan_cursor, plan_upper, planned, class
 from ledger.runs where app_id = $1 and notification_id = $2 for update;
 
--- name: end_planning
-update ledger.runs set planned = true, updated_at = now() where app_id = $1 and notification_id = $2;
-
 -- name: fail_run
 update ledger.runs set status = 'failed', planned = true, counts = '{}', updated_at = now()
 where app_id = $1 and notification_id = $2 and targeted = 0 and status in ('accepted', 'running')
